@@ -1,0 +1,3 @@
+"""gemel: a private cloud on two sites that share one witness."""
+
+__version__ = "0.1.0"
