@@ -71,6 +71,9 @@ class Cut(Model):
     """``https://address:port`` of the steward that serves the differences."""
     final: bool = False
     """The guests were stopped before it: nothing can be newer (a planned move)."""
+    ticket_revision: int | None = None
+    """For a final cut: the store revision of the draining ticket that it was taken for. A final cut of an
+    earlier, cancelled draining must not complete a later one. The steward that takes a final cut sets it."""
 
 
 class FreezeAnswer(Model):
