@@ -1,0 +1,223 @@
+"""What an agent does for guests on its host: make what runs agree with what is granted. Level-triggered.
+
+Each guest has at most one act under way, in a task of its own, so that a slow shutdown holds nobody up.
+The right to run is asked again at the last moment before a start.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from gemel.compute.duty import Act, Duty, Self, plan_duty
+from gemel.compute.kinds import Assignment, GuestReport, GuestState
+from gemel.compute.ports import Domain, GuestPlan, Hypervisor, MigrationResult
+from gemel.core import layout
+from gemel.core.clock import Clock
+from gemel.core.identity import Epoch, GuestName, HostName
+from gemel.core.outcome import GemelError, OutcomeUnknown, Present
+from gemel.core.store import Delete, Put, Store, unchanged
+
+log = structlog.get_logger("gemel.guests")
+
+SHUTDOWN_WITHIN = 20.0
+"""Seconds that a guest gets to stop by itself before its power is cut."""
+RETRY = 2.0
+"""Seconds between attempts to start a guest whose last start failed."""
+
+
+class World(Protocol):
+    """What the face knows and the reconciler asks: rights, plans, and the way to other hosts."""
+
+    def me(self) -> Self | None:
+        """This host's life; None without lease."""
+        ...
+
+    def report_guard(self) -> int:
+        """The revision of this host's lease key: reports of an earlier life must not be written."""
+        ...
+
+    def assignments(self) -> Mapping[GuestName, Assignment]: ...
+
+    def refusal(self, assignment: Assignment) -> str | None:
+        """Why the guest may not run here at this moment."""
+        ...
+
+    def plan(self, assignment: Assignment) -> GuestPlan | str:
+        """What to start, or why it cannot be said yet."""
+        ...
+
+    async def fence_volumes(self, plan: GuestPlan) -> None:
+        """Make sure that nobody else writes the guest's volumes."""
+        ...
+
+    def migration_uri(self, host: HostName) -> str | None: ...
+
+    async def executing(self, domains: Mapping[GuestName, Domain]) -> None:
+        """Told after every complete observation: what exists here now (addresses follow from it)."""
+        ...
+
+
+@dataclass
+class _Case:
+    """What this process remembers of a guest: the act under way, and how the last one ended."""
+
+    task: asyncio.Task[None] | None = None
+    generation: int = 0
+    failure: str | None = None
+    retry_at: float = 0.0
+    migration: MigrationResult | None = None
+    reported: GuestReport | None = field(default=None)
+
+
+class Guests:
+    """Reconciles the guests of one host. Call ``turn`` whenever something may have changed."""
+
+    def __init__(self, hypervisor: Hypervisor, store: Store, clock: Clock, world: World) -> None:
+        self._hypervisor = hypervisor
+        self._store = store
+        self._clock = clock
+        self._world = world
+        self._cases: dict[GuestName, _Case] = {}
+        self._wake: Callable[[], None] = lambda: None
+
+    def on_done(self, wake: Callable[[], None]) -> None:
+        """Called when an act has ended, so that the next turn comes at once."""
+        self._wake = wake
+
+    @property
+    def busy(self) -> bool:
+        """Acts are under way whose outcome is not known yet: a start may still bring a guest up."""
+        return any(case.task is not None for case in self._cases.values())
+
+    def abandon(self) -> None:
+        """The lease is lost: acts under way are cancelled; what they may still do, the fence undoes."""
+        for case in self._cases.values():
+            if case.task is not None:
+                case.task.cancel()
+            case.reported = None
+
+    async def turn(self) -> None:
+        """One look at what is granted and what exists, and the acts that follow."""
+        observed = await self._hypervisor.observe()
+        me = self._world.me()
+        if not isinstance(observed, Present) or me is None:
+            return  # Unknown decides nothing, and without lease the fence rules
+        domains = observed.value
+        await self._world.executing(domains)
+        assignments = self._world.assignments()
+        for name in sorted(set(domains) | set(assignments) | set(self._cases)):
+            await self._attend(me, name, assignments.get(name), domains.get(name))
+
+    async def _attend(self, me: Self, name: GuestName, assignment: Assignment | None, domain: Domain | None) -> None:
+        case = self._cases.setdefault(name, _Case())
+        if assignment is not None and assignment.generation != case.generation:
+            case.generation, case.failure, case.retry_at = assignment.generation, None, 0.0
+        refusal = self._world.refusal(assignment) if assignment else None
+        duty = plan_duty(me, assignment, domain, refusal, case.failure)
+        if case.task is None and self._due(duty, case):
+            self._begin(name, case, duty, assignment)
+        elif case.task is not None and duty.act is Act.KILL:
+            case.task.cancel()  # what it was doing is no longer granted; the next turn kills
+        await self._report(me, name, case, duty, assignment)
+        if duty.state is None and domain is None and case.task is None:
+            del self._cases[name]
+
+    def _due(self, duty: Duty, case: _Case) -> bool:
+        return duty.act is not Act.NOTHING and self._clock.monotonic() >= case.retry_at
+
+    def _begin(self, name: GuestName, case: _Case, duty: Duty, assignment: Assignment | None) -> None:
+        act = self._act(name, duty.act, assignment, case)
+        log.info("act", guest=name, act=duty.act, epoch=assignment.epoch if assignment else None, why=duty.message)
+        case.task = asyncio.create_task(self._finish(name, case, duty.act, act), name=f"{duty.act} {name}")
+
+    async def _finish(self, name: GuestName, case: _Case, act: Act, work: Awaitable[None]) -> None:
+        try:
+            await work
+            case.failure = None
+        except OutcomeUnknown as error:
+            log.warning("outcome unknown, observing", guest=name, act=act, error=str(error))
+            case.retry_at = self._clock.monotonic() + RETRY
+        except GemelError as error:
+            log.warning("failed", guest=name, act=act, error=str(error))
+            case.failure = f"{act}: {error}"
+            case.retry_at = self._clock.monotonic() + RETRY
+        finally:
+            case.task = None
+            self._wake()
+
+    async def _act(self, name: GuestName, act: Act, assignment: Assignment | None, case: _Case) -> None:
+        if act is Act.KILL:
+            await self._hypervisor.ensure_stopped(name)
+        elif act is Act.SHUT_DOWN:
+            if not await self._hypervisor.shut_down(name, SHUTDOWN_WITHIN):
+                log.warning("did not stop by itself, power cut", guest=name)
+                await self._hypervisor.ensure_stopped(name)
+        elif assignment is not None and act is Act.START:
+            await self._start(assignment)
+        elif assignment is not None and act is Act.MIGRATE:
+            await self._migrate(assignment, case)
+
+    async def _start(self, assignment: Assignment) -> None:
+        plan = self._world.plan(assignment)
+        if isinstance(plan, str):
+            raise OutcomeUnknown(f"{assignment.guest} cannot be started yet: {plan}")
+        if plan.disks:
+            await self._world.fence_volumes(plan)
+        current = self._world.assignments().get(assignment.guest)
+        refusal = self._world.refusal(assignment)
+        if current != assignment or refusal is not None:
+            raise OutcomeUnknown(f"{assignment.guest} is not started: {refusal or 'its assignment changed meanwhile'}")
+        await self._hypervisor.ensure_running(plan)
+
+    async def _migrate(self, assignment: Assignment, case: _Case) -> None:
+        assert assignment.target is not None
+        uri = self._world.migration_uri(assignment.target)
+        if uri is None:
+            raise OutcomeUnknown(f"{assignment.target} holds no lease: nothing is known of the way there")
+        case.migration = await self._hypervisor.migrate(assignment.guest, uri, assignment.target)
+
+    async def _report(self, me: Self, name: GuestName, case: _Case, duty: Duty, assignment: Assignment | None) -> None:
+        """Written on change only, and only while this very life of the lease lasts."""
+        if duty.state is None or assignment is None:
+            await self._unreport(me, name, case)
+            return
+        message = case.failure if duty.state is GuestState.STARTING and case.failure else duty.message
+        moved = case.migration if assignment.target or duty.state is GuestState.STOPPED else None
+        report = GuestReport(
+            guest=name,
+            host=me.host,
+            incarnation=me.incarnation,
+            generation=assignment.generation,
+            state=duty.state,
+            message=message,
+            epoch=Epoch(assignment.epoch),
+            since=self._clock.wall(),
+            migration_downtime_ms=moved.downtime_ms if moved else None,
+            migration_total_ms=moved.total_ms if moved else None,
+        )
+        if case.reported is not None and report == case.reported.model_copy(update={"since": report.since}):
+            return
+        if await self._write(me, name, report.to_json()):
+            case.reported = report
+
+    async def _unreport(self, me: Self, name: GuestName, case: _Case) -> None:
+        if case.reported is not None and await self._write(me, name, None):
+            case.reported = None
+
+    async def _write(self, me: Self, name: GuestName, value: bytes | None) -> bool:
+        key = layout.report(me.host, name)
+        guard = unchanged(layout.lease(me.host), self._world.report_guard())
+        try:
+            done = await self._store.commit([guard], [Delete(key) if value is None else Put(key, value)])
+        except GemelError as error:
+            log.warning("report not written, again at the next turn", guest=name, error=str(error))
+            return False
+        return done.succeeded
+
+    async def forget_reports(self, me: Self) -> None:
+        """At the start of a life: reports of earlier lives say nothing any more."""
+        guard = unchanged(layout.lease(me.host), self._world.report_guard())
+        await self._store.commit([guard], [Delete(layout.report(me.host, ""), prefix=True)])
