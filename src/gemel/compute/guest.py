@@ -11,6 +11,11 @@ from gemel.compute.ports import CephAccess, GuestPlan, RbdDisk
 _NAMESPACE = uuid.UUID("6f4f2a58-5f0e-5f0a-9d43-67656d656c01")
 
 
+def tap_name(guest: str) -> str:
+    """At most 15 characters, as the kernel wants it."""
+    return f"gt{hashlib.sha256(guest.encode()).hexdigest()[:10]}"
+
+
 def plan_guest(
     assignment: Assignment,
     machine: VirtualMachineSpec,
@@ -35,7 +40,7 @@ def plan_guest(
         ceph=ceph if disks else None,
         addresses=machine.addresses,
         mac="02:" + ":".join(digest[i : i + 2] for i in range(0, 10, 2)),
-        tap=f"gt{digest[:10]}",
+        tap=tap_name(assignment.guest),
         config=machine.config,
         guest_agent=image.guest_agent,
     )

@@ -41,8 +41,9 @@ class World(Protocol):
 
     def assignments(self) -> Mapping[GuestName, Assignment]: ...
 
-    def refusal(self, assignment: Assignment) -> str | None:
-        """Why the guest may not run here at this moment."""
+    def refusal(self, assignment: Assignment, starting: bool) -> str | None:
+        """Why the guest may not run here at this moment. A guest that is ``starting`` also needs its volumes
+        under the assignment's epoch; one that runs opened them under it."""
         ...
 
     def plan(self, assignment: Assignment) -> GuestPlan | str:
@@ -115,7 +116,7 @@ class Guests:
         case = self._cases.setdefault(name, _Case())
         if assignment is not None and assignment.generation != case.generation:
             case.generation, case.failure, case.retry_at = assignment.generation, None, 0.0
-        refusal = self._world.refusal(assignment) if assignment else None
+        refusal = self._world.refusal(assignment, starting=domain is None) if assignment else None
         duty = plan_duty(me, assignment, domain, refusal, case.failure)
         if case.task is None and self._due(duty, case):
             self._begin(name, case, duty, assignment)
@@ -167,7 +168,7 @@ class Guests:
         if plan.disks:
             await self._world.fence_volumes(plan)
         current = self._world.assignments().get(assignment.guest)
-        refusal = self._world.refusal(assignment)
+        refusal = self._world.refusal(assignment, starting=True)
         if current != assignment or refusal is not None:
             raise OutcomeUnknown(f"{assignment.guest} is not started: {refusal or 'its assignment changed meanwhile'}")
         await self._hypervisor.ensure_running(plan)

@@ -28,7 +28,7 @@ from gemel.continuity.authority import Holder, LeaseTerms
 from gemel.core import layout
 from gemel.core.clock import Clock
 from gemel.core.identity import HostName, Incarnation, SiteName
-from gemel.core.outcome import GemelError, OutcomeUnknown
+from gemel.core.outcome import GemelError, OutcomeUnknown, Permanent
 from gemel.core.signal import Signal
 from gemel.core.store import LeaseLost, Put, Store, absent
 
@@ -51,6 +51,7 @@ class Life:
     incarnation: str
     lease: int
     deadline: float
+    watchdog_deadline: float
     boot: str
     key_revision: int
 
@@ -178,8 +179,17 @@ class HostLeaseKeeper:
             revision = found.mod_revision if found and found.lease == lease.id else 0
         if not revision:
             return None
-        deadline = sent + min(lease.ttl, self._terms.ttl) - self._terms.margin
-        return Life(incarnation, lease.id, deadline, self._identity.boot, revision)
+        if lease.ttl < self._terms.ttl:
+            await self._store.revoke(lease.id)
+            raise Permanent(
+                f"the store grants {lease.ttl} s where {self._terms.ttl} s were asked: the terms do not hold"
+            )
+        return self._lived(sent, incarnation, lease.id, revision)
+
+    def _lived(self, sent: float, incarnation: str, lease: int, revision: int) -> Life:
+        """The life as it stands after the renewal sent at ``sent`` was answered."""
+        deadline, last = self._terms.deadline(sent), self._terms.watchdog_deadline(sent)
+        return Life(incarnation, lease, deadline, last, self._identity.boot, revision)
 
     async def _hold(self) -> str:
         """Renew until the deadline passes without an answer, or the store says that it is over; says why."""
@@ -195,9 +205,7 @@ class HostLeaseKeeper:
             if renewed:
                 if self._clock.monotonic() >= life.deadline:
                     return "the answer to the renewal came after the deadline"
-                self._life = Life(
-                    life.incarnation, life.lease, self._terms.deadline(sent), life.boot, life.key_revision
-                )
+                self._life = self._lived(sent, life.incarnation, life.lease, life.key_revision)
                 self._file.write(self._life)
             left = self._life.deadline - self._clock.monotonic() if self._life else 0.0
             pause = self._terms.renew_every - (self._clock.monotonic() - sent)
