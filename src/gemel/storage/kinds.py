@@ -7,6 +7,8 @@ does not even know the name of what the newer one writes.
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import Field
+
 from gemel.core.identity import Epoch, GuestName, HostName, SiteName, VolumeName
 from gemel.core.resource import Model
 
@@ -34,10 +36,19 @@ class VolumeRecord(Model):
     pool: str = GUESTS_POOL
     image: str
     base_image: str | None = None
-    """The Image whose disk it was cloned from, if any."""
+    """The base image (pool ``images``) that it was cloned from, if any: ``<Image>-<digest>``, so that the two
+    sites cannot start from different contents."""
     origin_snapshot: str
     """The snapshot of this image that equals the state at which the epoch began: the point from which the
     first difference is taken, and to which the other side can go back."""
+    origin_sequence: int = 0
+    origin_at: datetime | None = None
+    """The moment whose contents the origin has: when the volume was created, or when the cut was taken
+    that it was promoted from."""
+    parent_image: str | None = None
+    """Set by a promotion: the image of the earlier writer, on the other site, and its snapshot that equals
+    the origin. There the new replica starts, so that only differences travel back."""
+    parent_snapshot: str | None = None
 
 
 class CutVolume(Model):
@@ -82,7 +93,7 @@ class FreezeAnswer(Model):
     sequence: int
     frozen: tuple[GuestName, ...]
     suspended: tuple[GuestName, ...] = ()
-    failed: dict[GuestName, str] = {}
+    failed: dict[GuestName, str] = Field(default_factory=dict)
 
 
 class ReplicaSnapshot(Model):
@@ -102,8 +113,10 @@ class ReplicaRecord(Model):
     epoch: Epoch
     """The epoch of the writer that it follows."""
     image: str
+    """Bears the same name as the image that it follows."""
     complete: tuple[ReplicaSnapshot, ...]
-    """Oldest first; at least one. The first is the epoch's origin."""
+    """Oldest first. Empty only while the first full copy is under way, when this site had nothing to start
+    from: such a replica is of no use yet."""
     receiving: str | None = None
     received_bytes: int = 0
     total_bytes: int = 0
