@@ -21,7 +21,7 @@ SITE = Kind(
     columns=(
         NAME,
         Column("HOSTS", "status.hosts"),
-        Column("GUESTS", "status.guests", CellType.NUMBER),
+        Column("GUESTS", "status.guestCount", CellType.NUMBER),
         Column("STEWARD", "status.steward"),
         Column("LOCATION", "spec.location"),
         AGE,
@@ -31,7 +31,7 @@ SITE = Kind(
     writer=Writer.ADMIN,
     model=Resource[SiteSpec],
     spec=SiteSpec,
-    sources=(layout.RESOURCES, layout.LEASES, layout.ASSIGNMENTS, layout.REPORTS, layout.ELECTIONS),
+    sources=(layout.RESOURCES, layout.LEASES, layout.ASSIGNMENTS, layout.REPORTS, layout.TICKETS, layout.ELECTIONS),
 )
 HOST = Kind(
     name="Host",
@@ -42,21 +42,21 @@ HOST = Kind(
     columns=(
         NAME,
         Column("SITE", "spec.site"),
-        Column("STATE", "status.state"),
-        Column("GUESTS", "status.guests", CellType.NUMBER),
+        Column("STATE", "status.phase"),
+        Column("GUESTS", "status.guestCount", CellType.NUMBER),
         Column("CPU", "spec.cpu", CellType.NUMBER),
         Column("MEMORY", "spec.memory", CellType.SIZE),
         AGE,
         Column("ADDRESS", "spec.address", wide=True),
-        Column("CPU-GIVEN", "status.cpuGiven", CellType.NUMBER, wide=True),
-        Column("MEMORY-GIVEN", "status.memoryGiven", CellType.SIZE, wide=True),
+        Column("CPU-TAKEN", "status.cpuTaken", CellType.NUMBER, wide=True),
+        Column("MEMORY-TAKEN", "status.memoryTaken", CellType.SIZE, wide=True),
         Column("INCARNATION", "status.incarnation", wide=True),
         LABELS,
     ),
     writer=Writer.ADMIN,
     model=Resource[HostSpec],
     spec=HostSpec,
-    sources=(layout.RESOURCES, layout.LEASES, layout.ASSIGNMENTS, layout.REPORTS),
+    sources=(layout.RESOURCES, layout.LEASES, layout.ASSIGNMENTS, layout.REPORTS, layout.STATUS),
     kept=("schedulable",),
 )
 IMAGE = Kind(
@@ -89,7 +89,7 @@ VIRTUAL_MACHINE = Kind(
     doc="A virtual machine: wanted here, run as a guest by a host.",
     columns=(
         NAME,
-        Column("STATE", "status.state"),
+        Column("STATE", "status.phase"),
         Column("SITE", "status.site"),
         Column("HOST", "status.host"),
         Column("APPLICATION", "status.application"),
@@ -106,7 +106,14 @@ VIRTUAL_MACHINE = Kind(
     writer=Writer.OPERATOR,
     model=Resource[VirtualMachineSpec],
     spec=VirtualMachineSpec,
-    sources=(layout.RESOURCES, layout.LEASES, layout.TICKETS, layout.ASSIGNMENTS, layout.REPORTS),
+    sources=(
+        layout.RESOURCES,
+        layout.LEASES,
+        layout.TICKETS,
+        layout.ASSIGNMENTS,
+        layout.REPORTS,
+        layout.STATUS,
+    ),
     kept=("running",),
 )
 APPLICATION = Kind(
@@ -121,12 +128,14 @@ APPLICATION = Kind(
         Column("SITE", "status.site"),
         Column("PREFERRED", "spec.preferredSite"),
         Column("EPOCH", "status.epoch", CellType.NUMBER),
-        Column("PHASE", "status.phase"),
+        Column("STATE", "status.phase"),
+        Column("TICKET", "status.ticket"),
         Column("PROTECTION", "spec.protection"),
         Column("REPLICA-AGE", "status.replicaAgeSeconds", CellType.SECONDS),
         AGE,
         Column("UNSHIPPED", "status.unshippedBytes", CellType.SIZE, wide=True),
-        Column("GUESTS", "status.guests", CellType.LIST, wide=True),
+        Column("GUESTS", "status.guestNames", CellType.LIST, wide=True),
+        Column("ALARM", "status.alarm", wide=True),
         LABELS,
     ),
     writer=Writer.OPERATOR,
@@ -141,6 +150,7 @@ APPLICATION = Kind(
         layout.VOLUMES,
         layout.CUTS,
         layout.REPLICAS,
+        layout.STATUS,
     ),
 )
 PROTECTION_POLICY = Kind(
