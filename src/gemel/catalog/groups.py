@@ -9,6 +9,8 @@ from gemel.catalog.world import World
 from gemel.compute.kinds import ImageSpec, VirtualMachineSpec
 from gemel.continuity.kinds import ApplicationSpec, TierSpec
 
+MAX_TIERS = 64
+
 
 def check_groups(sound: Sound, existing: World, world: World) -> Iterator[Problem]:
     spec = sound.resource.spec
@@ -86,6 +88,9 @@ def _protected(world: World, guest: str) -> bool:
 
 
 def _tiers(sound: Sound, tiers: tuple[TierSpec, ...]) -> Iterator[Problem]:
+    if len(tiers) > MAX_TIERS:
+        yield sound.problem("spec.tiers", f"has {len(tiers)} tiers", f"at most {MAX_TIERS}")
+        return
     known = [tier.name for tier in tiers]
     dangling = False
     for at, tier in enumerate(tiers):
