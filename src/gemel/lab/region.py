@@ -1,0 +1,184 @@
+"""A whole region on this machine: brought up in stages, taken down from whatever state it is in."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from gemel.core.outcome import Permanent
+from gemel.engines.bird.render import render_bird
+from gemel.lab import namespaces
+from gemel.lab.boot import Boot
+from gemel.lab.journal import Journal
+from gemel.lab.network import plan_network, plan_speakers
+from gemel.lab.process import Spawner, is_alive, process_state
+from gemel.lab.state import LabFolder, StateFile
+from gemel.lab.topology import Role, Topology, plan_topology
+
+T = TypeVar("T")
+
+
+class Stage(StrEnum):
+    """How far to go. Each includes those before it."""
+
+    NETWORK = "network"  # namespaces, cables, routers
+    ENGINES = "engines"  # certificates, etcd, Ceph
+    CONTROL = "control"  # API, controllers, witness
+    HOSTS = "hosts"  # libvirt, join, agents, watchdogs
+
+
+STAGES = tuple(Stage)
+Progress = Callable[[str, str, float], None]
+"""(step, ``begin`` or ``done`` or ``failed``, seconds since it began)."""
+
+
+def silent(step: str, event: str, seconds: float) -> None:
+    """No progress to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    node: str
+    name: str
+    pid: int
+    state: str
+    """``running``, ``stopped`` (paused by a signal) or ``dead``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionStatus:
+    stage: str
+    nodes: tuple[str, ...]
+    processes: tuple[ProcessStatus, ...]
+    cuts: tuple[str, ...]
+    down_hosts: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return bool(self.stage) and all(process.state != "dead" for process in self.processes)
+
+
+class Region:
+    """The lab's region. One ``up`` or ``down`` at a time; other commands may overlap with either."""
+
+    def __init__(
+        self, folder: LabFolder | None = None, topology: Topology | None = None, progress: Progress = silent
+    ) -> None:
+        self.folder = folder or LabFolder()
+        self.topology = topology or plan_topology()
+        self.state = StateFile(self.folder)
+        self.spawner = Spawner(self.folder, self.state)
+        self.boot = Boot(self.topology, self.folder, self.spawner)
+        self.journal = Journal(self.folder.journal)
+        self._progress = progress
+
+    async def up(self, until: Stage = Stage.HOSTS) -> None:
+        """Bring up what is not there yet. Run again after an interruption it goes on, or starts afresh when
+        the network was left half made."""
+        began = time.monotonic()
+        done = self.state.read().stage
+        wanted = STAGES[: STAGES.index(until) + 1]
+        for stage in wanted:
+            if stage is Stage.NETWORK and done and self._network_is_whole():
+                continue
+            await self._stage(stage)
+            with self.state.edit() as state:
+                if not state.stage or STAGES.index(Stage(state.stage)) < STAGES.index(stage):
+                    state.stage = stage
+        self.journal.record("up", began, until=str(until))
+
+    async def _stage(self, stage: Stage) -> None:
+        if stage is Stage.NETWORK:
+            await self._network()
+        elif stage is Stage.ENGINES:
+            await self._engines()
+
+    async def step(self, name: str, work: Awaitable[T]) -> T:
+        """Do a named step and tell the progress."""
+        began = time.monotonic()
+        self._progress(name, "begin", 0.0)
+        try:
+            result = await work
+        except BaseException:
+            self._progress(name, "failed", time.monotonic() - began)
+            raise
+        self._progress(name, "done", time.monotonic() - began)
+        return result
+
+    def _network_is_whole(self) -> bool:
+        expected = {node.namespace for node in self.topology.nodes}
+        return expected <= set(namespaces.observe_namespaces().values())
+
+    async def _network(self) -> None:
+        if namespaces.observe_leftovers(self.folder):
+            await self.step("clear what was left", self._remove_all())
+        self.folder.path.mkdir(parents=True, mode=0o700)
+        await self.step("namespaces and cables", namespaces.ensure_network(plan_network(self.topology)))
+        systems = namespaces.ensure_systems(self.topology, self.folder, self.spawner)
+        await self.step("private file systems", systems)
+        await self.step("routers", self._routers())
+
+    async def _routers(self) -> None:
+        for node, speaker in plan_speakers(self.topology).items():
+            (self.folder.host(node) / "etc/bird/bird.conf").write_text(render_bird(speaker))
+            self.boot.start_bird(node)
+
+    async def _engines(self) -> None:
+        raise Permanent("the engines' stage is not there yet")
+
+    async def down(self) -> None:
+        """Remove all of it, from whatever state. Raises Permanent when something is left."""
+        await self.step("stop and remove", self._remove_all())
+        left = namespaces.observe_leftovers(self.folder)
+        if left:
+            raise Permanent(f"the lab is not gone entirely: {'; '.join(left[:10])}. Run `gemel lab down` again.")
+
+    async def _remove_all(self) -> None:
+        await namespaces.remove_processes(namespaces.observe_namespaces())
+        self.spawner.reap()
+        await namespaces.remove_mounts(self.folder)
+        await namespaces.remove_network()
+        await asyncio.to_thread(shutil.rmtree, self.folder.path, ignore_errors=True)
+        namespaces.remove_bind_targets()
+
+    async def start_host(self, host: str) -> None:
+        """Power on a host that `kill host` has put off."""
+        if host not in self.state.read().down_hosts:
+            raise ValueError(f"{host} is not off: `gemel lab kill host {host}` puts it off")
+        from gemel.lab.faults import FaultBench
+
+        began = time.monotonic()
+        await self.boot.flush_routes(host)
+        await FaultBench(self.topology, self.folder).restore_power(host)
+        await self.boot.boot_host(host)
+        self.journal.record("start host", began, host=host)
+
+    def status(self) -> RegionStatus:
+        state = self.state.read()
+        present = set(namespaces.observe_namespaces().values())
+        processes = [
+            ProcessStatus(r.node, r.name, r.pid, _state_word(r.pid, is_alive(r))) for r in state.processes.values()
+        ]
+        return RegionStatus(
+            stage=state.stage,
+            nodes=tuple(node.name for node in self.topology.nodes if node.namespace in present),
+            processes=tuple(sorted(processes, key=lambda p: (p.node, p.name))),
+            cuts=tuple(state.cuts),
+            down_hosts=tuple(state.down_hosts),
+        )
+
+    def host_path(self, node: str, path: str) -> Path:
+        """Where a file of a node lies on this machine (only below its private folders)."""
+        if self.topology.node(node).role is Role.CLIENT:
+            raise KeyError(f"{node} has no file system of its own")
+        return self.folder.host(node) / path.lstrip("/")
+
+
+def _state_word(pid: int, alive: bool) -> str:
+    if not alive:
+        return "dead"
+    return "stopped" if process_state(pid) == "T" else "running"
