@@ -65,11 +65,16 @@ def run_process(name: str, arguments: Sequence[str]) -> int:
         if not _expected(error):
             raise  # a defect: its traceback belongs into the journal, and systemd starts the process again
         print(f"gemel {name}: {error}", file=sys.stderr)
-        return Exit.USAGE if isinstance(error, ValueError) else Exit.UNAVAILABLE
+        return Exit.USAGE if _is_invalid_config(error) else Exit.UNAVAILABLE
 
 
 def _expected(error: Exception) -> bool:
-    """Raised on purpose, with a message for a person. Compared by name so that nothing is imported for it."""
-    if isinstance(error, OSError | ValueError):
+    """Raised on purpose, with words for a person. Compared by name, so that nothing is imported for it."""
+    if isinstance(error, FileNotFoundError | PermissionError) or _is_invalid_config(error):
         return True
     return any(base.__module__ == "gemel.core.outcome" for base in type(error).__mro__)
+
+
+def _is_invalid_config(error: Exception) -> bool:
+    names = {f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__}
+    return bool(names & {"pydantic_core._pydantic_core.ValidationError", "gemel.core.outcome.Permanent"})

@@ -1,0 +1,143 @@
+"""The tree of commands, and the one place where an error becomes words and an exit code.
+
+Whatever a command needs is imported inside it: ``gemel --help`` must answer at once.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gemel.cli.changes import app_commands, host_commands, register_changes, vm_commands
+from gemel.cli.exits import CommandFailed, Exit
+from gemel.cli.processes import PROCESSES
+from gemel.cli.reads import register_reads
+from gemel.cli.session import Session
+
+EPILOG = (
+    "Exit codes: 0 done; 1 different (diff) or an alarm (status --check); 2 wrong usage or bad input; "
+    "3 refused by role or token; 4 not found; 5 conflict; 6 no API or store available; 7 timed out waiting."
+)
+DEBUG = "GEMEL_DEBUG"
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_Complaint: type[Exception] = typer.BadParameter.__mro__[2]
+"""Typer's own classes for wrong usage; it exports only their leaves."""
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(
+        name="gemel",
+        help="A private cloud on two sites that share one witness.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    register_reads(app)
+    register_changes(app)
+    app.add_typer(vm_commands(), name="vm")
+    app.add_typer(host_commands(), name="host")
+    app.add_typer(app_commands(), name="app")
+    for name, module, summary in _ELSEWHERE:
+        _register_elsewhere(app, name, module, summary)
+    for name, process in PROCESSES.items():
+        # Only for the list in the help text: main() runs them before typer is imported.
+        app.command(name, help=process.summary, rich_help_panel="Processes")(_unreachable)
+    return app
+
+
+_ELSEWHERE = (
+    ("lab", "gemel.lab.commands", "A whole region on this machine: up, down, status, exec, and faults."),
+    ("demo", "gemel.demo.main", "The main job, narrated, on a region of this machine (needs root)."),
+)
+
+
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="Contexts file [default: $GEMEL_CONFIG or ~/.config/gemel/config.yaml]")
+    ] = None,
+    context_name: Annotated[
+        str | None, typer.Option("--context", help="Which context of it [default: its current one]")
+    ] = None,
+) -> None:
+    context.obj = Session(config, context_name) if config else Session(context=context_name)
+
+
+def _register_elsewhere(app: typer.Typer, name: str, module: str, summary: str) -> None:
+    """A command whose module is imported, with all that it needs, only when it is called."""
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": list[str]()}
+
+    @app.command(name, help=summary, context_settings=settings, add_help_option=False)
+    def call(context: typer.Context) -> None:
+        try:
+            found: Any = importlib.import_module(module)
+        except ModuleNotFoundError as missing:
+            if missing.name and not missing.name.startswith("gemel"):
+                raise CommandFailed(
+                    Exit.UNAVAILABLE, f"gemel {name} needs the Python module {missing.name}", "run make setup"
+                ) from missing
+            raise CommandFailed(Exit.UNAVAILABLE, f"this installation has no gemel {name}") from missing
+        command = typer.main.get_command(found.app)
+        code = command.main(args=context.args, prog_name=f"gemel {name}", standalone_mode=False)
+        raise typer.Exit(code if isinstance(code, int) else 0)
+
+
+def _unreachable() -> None:
+    raise CommandFailed(Exit.USAGE, "name the process first: gemel agent --config FILE")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns its exit code. Nothing but an exit code and words reaches the caller."""
+    command = typer.main.get_command(build())
+    return guarded(lambda: command.main(args=list(arguments), prog_name="gemel", standalone_mode=False))
+
+
+def guarded(call: Callable[[], Any]) -> int:
+    try:
+        code = call()
+        sys.stdout.flush()
+        return code if isinstance(code, int) else Exit.OK
+    except CommandFailed as error:
+        _say(error)
+        return error.code
+    except _Complaint as error:
+        error.show()  # type: ignore[attr-defined]
+        return Exit.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as error:
+        return _unforeseen(error)
+
+
+def _say(error: CommandFailed) -> None:
+    for line in getattr(error, "lines", ()):
+        print(line, file=sys.stderr)
+    print(f"gemel: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"       {error.hint}", file=sys.stderr)
+
+
+def _unforeseen(error: Exception) -> int:
+    from gemel.core.outcome import GemelError
+
+    if isinstance(error, GemelError):
+        print(f"gemel: {error}", file=sys.stderr)
+        return Exit.UNAVAILABLE
+    if os.environ.get(DEBUG):
+        raise error
+    print(
+        f"gemel: a defect in gemel: {type(error).__name__}: {' '.join(str(error).split())}\n"
+        f"       set {DEBUG}=1 to see where, and please report it",
+        file=sys.stderr,
+    )
+    return Exit.UNAVAILABLE
