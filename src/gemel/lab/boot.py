@@ -32,9 +32,7 @@ class CephRunner:
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
 
-    async def spawn(
-        self, host: str, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None
-    ) -> int:
+    async def spawn(self, host: str, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         return self._spawner.spawn(host, name, argv, env, nice=_CEPH_NICE)
 
     async def execute(self, host: str, argv: Sequence[str], timeout: float) -> CephCompleted:

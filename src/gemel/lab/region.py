@@ -157,6 +157,15 @@ class Region:
         await self.boot.boot_host(host)
         self.journal.record("start host", began, host=host)
 
+    async def start_process(self, node: str, name: str) -> None:
+        """Start one of a node's processes again, with the command that it had, as systemd would."""
+        record = self.state.read().process(node, name)
+        if is_alive(record):
+            raise ValueError(f"{name} on {node} runs (process {record.pid})")
+        began = time.monotonic()
+        self.spawner.spawn(node, name, record.argv, record.env, record.nice)
+        self.journal.record(f"start {name}", began, host=node)
+
     def status(self) -> RegionStatus:
         state = self.state.read()
         present = set(namespaces.observe_namespaces().values())
