@@ -174,7 +174,7 @@ class EtcdStore:
 
     # -- the client itself ---------------------------------------------------------------------------------
 
-    async def call(self, what: str, method: Method, **fields: Any) -> Any:
+    async def call(self, what: str, method: Method, /, **fields: Any) -> Any:
         """A call outside the port that may be repeated without harm (roles, status)."""
         return await self._read(what, method, message(method.request, **fields))
 

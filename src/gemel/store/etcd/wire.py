@@ -107,7 +107,7 @@ _POOL = descriptor_pool.DescriptorPool()
 _POOL.Add(_describe())
 
 
-def message(name: str, **fields: Any) -> Any:
+def message(name: str, /, **fields: Any) -> Any:
     """A message of the table, filled."""
     return message_class(name)(**fields)
 
