@@ -14,11 +14,12 @@ from gemel.lab.ceph import CephPlan, ceph_plan, start_host_daemons
 from gemel.lab.ceph import Completed as CephCompleted
 from gemel.lab.namespaces import clear_run
 from gemel.lab.process import Spawner, is_alive
+from gemel.lab.regionstore import ENVIRONMENT, parse_environment
 from gemel.lab.state import LabFolder, StateFile
-from gemel.lab.topology import PREFIX, Role, Topology
+from gemel.lab.topology import Role, Topology
 from gemel.lab.unitfile import read_unit
 
-UNITS = ("etcd", "api", "controller", "witness", "watchdog", "agent")
+UNITS = ("api", "controller", "witness", "watchdog", "agent")
 """In the order of a boot: the watchdog stands before the agent takes a lease."""
 _BIRD_NICE = -15
 """Routers are separate machines in life; on a busy laboratory they must not miss a BFD packet (100 ms)."""
@@ -69,6 +70,12 @@ class Boot:
         self._spawner.spawn(node, "libvirtd", ["libvirtd", "--listen"], nice=_LIBVIRT_NICE)
         await self.until(f"libvirtd on {node}", (run / "libvirt-sock").exists, 20)
 
+    def start_etcd(self, node: str) -> None:
+        settings = self._folder.host(node) / ENVIRONMENT
+        if settings.exists():
+            environment = parse_environment(settings.read_text())
+            self._spawner.spawn(node, "etcd", ["etcd"], environment, nice=read_unit("etcd").nice)
+
     def start_units(self, node: str, names: tuple[str, ...] = UNITS) -> tuple[str, ...]:
         """Start the node's gemel processes among ``names``; returns those that its files ask for."""
         started = []
@@ -83,8 +90,9 @@ class Boot:
     async def boot_host(self, node: str) -> None:
         """Power on: /run is empty, and every daemon starts that this node has files for."""
         clear_run(self._folder.host(node))
-        self.start_bird(node) if self._has(node, "etc/bird/bird.conf") else None
-        self.start_units(node, ("etcd",))
+        if self._has(node, "etc/bird/bird.conf"):
+            self.start_bird(node)
+        self.start_etcd(node)
         place = self._topology.node(node)
         if place.role is Role.HOST and place.site:
             plan = self.ceph(place.site)
@@ -117,7 +125,3 @@ class Boot:
             if time.monotonic() > deadline:
                 raise Retryable(f"waited {within:g} s for {what}; its log is under {self._folder.logs}")
             await asyncio.sleep(0.05)
-
-
-def namespace_of(node: str) -> str:
-    return PREFIX + node

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from gemel.core.outcome import Permanent
 from gemel.engines.bird.render import render_bird
-from gemel.lab import namespaces
+from gemel.lab import namespaces, regionstore
 from gemel.lab.boot import Boot
+from gemel.lab.ceph import start_cluster
+from gemel.lab.identities import ensure_identities
 from gemel.lab.journal import Journal
 from gemel.lab.network import plan_network, plan_speakers
 from gemel.lab.process import Spawner, is_alive, process_state
@@ -128,7 +130,20 @@ class Region:
             self.boot.start_bird(node)
 
     async def _engines(self) -> None:
-        raise Permanent("the engines' stage is not there yet")
+        await self.step("certificates", asyncio.to_thread(ensure_identities, self.topology, self.folder))
+        await asyncio.gather(
+            self.step("region store", self._store()),
+            *(self.step(f"Ceph of {site.name}", self._ceph(site.name)) for site in self.topology.sites),
+        )
+
+    async def _store(self) -> None:
+        regionstore.write_members(self.topology, self.folder)
+        for node in self.topology.store_members:
+            self.boot.start_etcd(node.name)
+        await regionstore.ensure_store(self.topology, self.folder)
+
+    async def _ceph(self, site: str) -> None:
+        await start_cluster(self.boot.ceph(site), self.boot.runner())
 
     async def down(self) -> None:
         """Remove all of it, from whatever state. Raises Permanent when something is left."""
