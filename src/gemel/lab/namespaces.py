@@ -15,6 +15,7 @@ from gemel.lab.topology import OPERATOR_DEVICE, PREFIX, Node, Topology
 
 _RUN_FOLDERS = ("run/bird", "run/gemel", "run/lock", "run/libvirt", "run/ceph")
 _KILL_ROUNDS = 100
+RECORDER = "gemel.lab.recorder"
 
 
 async def _batch(lines: Iterable[str], namespace: str | None = None) -> None:
@@ -123,6 +124,30 @@ async def remove_processes(namespaces: dict[int, str]) -> None:
     raise Permanent(f"processes {pids} survive SIGKILL: they hang in the kernel; look at /proc/PID/stack")
 
 
+def observe_observers(folder: LabFolder) -> tuple[int, ...]:
+    """Processes of the lab outside its namespaces, by their command line: they too survive a lost state."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if RECORDER.encode() in words and str(folder.history).encode() in words:
+            found.append(int(entry.name))
+    return tuple(found)
+
+
+async def remove_observers(folder: LabFolder) -> None:
+    for _ in range(_KILL_ROUNDS):
+        pids = observe_observers(folder)
+        if not pids:
+            return
+        for pid in pids:
+            _kill(pid)
+        await asyncio.sleep(0.02)
+    raise Permanent(f"the recorder {pids} survives SIGKILL: look at /proc/PID/stack")
+
+
 def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
@@ -168,6 +193,7 @@ def observe_leftovers(folder: LabFolder) -> tuple[str, ...]:
     left = [f"namespace {name}" for name in sorted(namespaces.values())]
     for name, pids in observe_processes(namespaces).items():
         left += [f"process {pid} in {name}" for pid in pids]
+    left += [f"recorder {pid}" for pid in observe_observers(folder)]
     left += [f"mount {mount}" for mount in _mounts_under(folder.path)]
     if _operator_device_exists():
         left.append(f"network device {OPERATOR_DEVICE}")

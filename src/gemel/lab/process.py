@@ -13,6 +13,8 @@ from gemel.lab.state import LabFolder, ProcessRecord, StateFile
 from gemel.lab.topology import PREFIX
 
 NETNS = Path("/run/netns")
+OBSERVER = "observer"
+"""Not a node: this machine itself, for what looks at the lab from beside it."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -84,7 +86,9 @@ class Spawner:
         self._children: list[subprocess.Popen[bytes]] = []
 
     def entrance(self, node: str, system: bool = True) -> list[str]:
-        """The argv before a command that brings it into the node's namespaces."""
+        """The argv before a command that brings it into the node's namespaces. Empty for ``OBSERVER``."""
+        if node == OBSERVER:
+            return []
         argv = ["nsenter", f"--net={NETNS / (PREFIX + node)}"]
         if system:
             pins = self._folder.pins()

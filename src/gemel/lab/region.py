@@ -1,7 +1,9 @@
 """A whole region on this machine: brought up in stages, taken down from whatever state it is in."""
 
 import asyncio
+import json
 import shutil
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,10 +16,11 @@ from gemel.engines.bird.render import render_bird
 from gemel.lab import namespaces, regionstore
 from gemel.lab.boot import Boot
 from gemel.lab.ceph import start_cluster
+from gemel.lab.history import Record, parse_record
 from gemel.lab.identities import ensure_identities
 from gemel.lab.journal import Journal
 from gemel.lab.network import plan_network, plan_speakers
-from gemel.lab.process import Spawner, is_alive, process_state
+from gemel.lab.process import OBSERVER, Spawner, is_alive, process_state
 from gemel.lab.state import LabFolder, StateFile
 from gemel.lab.topology import Role, Topology, plan_topology
 
@@ -152,7 +155,20 @@ class Region:
         if left:
             raise Permanent(f"the lab is not gone entirely: {'; '.join(left[:10])}. Run `gemel lab down` again.")
 
+    def start_recorder(self) -> None:
+        """The observer of QEMUs; its file is ``folder.history``."""
+        argv = [sys.executable, "-m", namespaces.RECORDER, str(self.folder.history), self.folder.region]
+        self.spawner.spawn(OBSERVER, "recorder", argv, nice=-5)
+
+    def records(self) -> tuple[Record, ...]:
+        """What the recorder has seen so far. A line that is being written is left for the next time."""
+        if not self.folder.history.exists():
+            return ()
+        lines = self.folder.history.read_text().split("\n")[:-1]
+        return tuple(parse_record(json.loads(line)) for line in lines)
+
     async def _remove_all(self) -> None:
+        await namespaces.remove_observers(self.folder)
         await namespaces.remove_processes(namespaces.observe_namespaces())
         self.spawner.reap()
         await namespaces.remove_mounts(self.folder)

@@ -86,6 +86,11 @@ class LabFolder:
         return self.path / "journal.jsonl"
 
     @property
+    def history(self) -> Path:
+        """What the recorder writes: `lab.history` reads it."""
+        return self.path / "history.jsonl"
+
+    @property
     def state_file(self) -> Path:
         return self.path / "state.json"
 
