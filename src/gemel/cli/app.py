@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,7 +68,8 @@ def _options(
         str | None, typer.Option("--context", help="Which context of it [default: its current one]")
     ] = None,
 ) -> None:
-    context.obj = Session(config, context_name) if config else Session(context=context_name)
+    session = context.obj if isinstance(context.obj, Session) else Session()
+    context.obj = replace(session, config=config or session.config, context=context_name or session.context)
 
 
 def _register_elsewhere(app: typer.Typer, name: str, module: str, summary: str) -> None:
@@ -93,10 +95,11 @@ def _unreachable() -> None:
     raise CommandFailed(Exit.USAGE, "name the process first: gemel agent --config FILE")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], session: Session | None = None) -> int:
     """Run a command line; returns its exit code. Nothing but an exit code and words reaches the caller."""
     command = typer.main.get_command(build())
-    return guarded(lambda: command.main(args=list(arguments), prog_name="gemel", standalone_mode=False))
+    argv = list(arguments)
+    return guarded(lambda: command.main(args=argv, prog_name="gemel", standalone_mode=False, obj=session))
 
 
 def guarded(call: Callable[[], Any]) -> int:

@@ -11,6 +11,8 @@ from gemel.cli.config import config_path, load_context
 from gemel.cli.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
+    import httpx
+
     from gemel.cli.client import Api
 
 T = TypeVar("T")
@@ -21,11 +23,13 @@ POLL_SECONDS = 0.5
 class Session:
     config: Path = field(default_factory=config_path)
     context: str | None = None
+    transport: "httpx.AsyncBaseTransport | None" = None
+    """Instead of the network: an API inside this process."""
 
     def open(self) -> "Api":
         from gemel.cli.client import Api
 
-        return Api(load_context(self.config, self.context or os.environ.get("GEMEL_CONTEXT")))
+        return Api(load_context(self.config, self.context or os.environ.get("GEMEL_CONTEXT")), self.transport)
 
     def run(self, conversation: Callable[["Api"], Coroutine[Any, Any, T]]) -> T:
         async def converse() -> T:
