@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -45,15 +45,19 @@ SOURCES = (
 
 
 @lru_cache(maxsize=65536)
+def _decode(model: type[Model], value: bytes) -> Model | None:
+    try:
+        return model.model_validate_json(value)
+    except ValidationError:
+        return None
+
+
 def decode(model: type[M], value: bytes) -> M | None:
     """None for what is not of this shape: it is left out of lists, and named by ``Records.unreadable``.
 
     Cached by content: a region's records change rarely, compared with how often they are looked at.
     """
-    try:
-        return model.model_validate_json(value)
-    except ValidationError:
-        return None
+    return cast("M | None", _decode(model, value))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The REST table of docs/architecture.md, a module for each part of it."""
