@@ -125,4 +125,4 @@ def _check_members(server: Server) -> None:
     if server.place not in server.members:
         raise Permanent(f"etcd member {server.place.name} is not among the members {', '.join(names)}: add it")
     if len(names) % 2 == 0:
-        raise Permanent(f"{len(names)} etcd members survive no more than {len(names) - 1}: use an odd number")
+        raise Permanent(f"{len(names)} etcd members survive no more losses than {len(names) - 1} do: use an odd number")
