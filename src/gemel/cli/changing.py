@@ -22,7 +22,9 @@ async def apply(api: Api, documents: Sequence[Document], dry_run: bool) -> list[
     """Kind, name and what was done to it, for each document. All or nothing."""
     body = {
         "dryRun": dry_run,
-        "documents": [{"file": each.file, "index": each.index, "object": each.object} for each in documents],
+        "documents": [
+            {"file": each.file, "index": each.index, "line": each.line, "object": each.object} for each in documents
+        ],
     }
     try:
         # Applied twice is applied once: an answer that was lost may be asked for again elsewhere.
@@ -35,8 +37,7 @@ async def apply(api: Api, documents: Sequence[Document], dry_run: bool) -> list[
 def report_applied(results: Sequence[tuple[str, str, str]], dry_run: bool) -> Iterator[str]:
     for kind_name, name, action in results:
         kind = kind_named(kind_name)
-        done = {"create": "created", "update": "configured", "updated": "configured"}.get(action, action)
-        yield f"{kind.singular if kind else kind_name}/{name} {done}{' (dry run)' if dry_run else ''}"
+        yield f"{kind.singular if kind else kind_name}/{name} {action}{' (dry run)' if dry_run else ''}"
 
 
 async def differ(api: Api, documents: Sequence[Document]) -> list[str]:

@@ -90,7 +90,7 @@ class Api:
                 if harmless:
                     continue
                 raise _outcome_unknown(failures) from error
-            if response.status_code in (502, 503) or (response.status_code == 504 and harmless):
+            if _may_be_asked_elsewhere(response, harmless):
                 refused = failure_of(response.status_code, _body(response))
                 failures.append(f"{endpoint}: {refused.message}")
                 continue
@@ -179,6 +179,16 @@ class Api:
             if refused is not None
             else "check the network to the sites, and the context's ca and endpoints",
         )
+
+
+def _may_be_asked_elsewhere(response: httpx.Response, harmless: bool) -> bool:
+    """The API could not: the store had no quorum for it, say. Its peer may reach another member. Unless it
+    may have happened: then only what is harmless is asked twice."""
+    if response.status_code not in (502, 503, 504):
+        return False
+    body = _body(response)
+    unknown = response.status_code != 503 or (isinstance(body, dict) and body.get("error") == "OutcomeUnknown")
+    return harmless or not unknown
 
 
 def _trust(context: Context) -> ssl.SSLContext | bool:

@@ -51,9 +51,9 @@ def parse_invitation(document: Any, name: str) -> Invitation:
             raise CommandFailed(Exit.USAGE, f"{name}: {field}: missing", "make a new join file: gemel host invite")
         return value
 
-    endpoints = document.get("endpoints")
+    endpoints = document.get("api")
     if not isinstance(endpoints, list) or not endpoints or not all(isinstance(each, str) for each in endpoints):
-        raise CommandFailed(Exit.USAGE, f"{name}: endpoints: expected a list of the APIs' addresses")
+        raise CommandFailed(Exit.USAGE, f"{name}: api: expected a list of the APIs' addresses")
     return Invitation(text("region"), text("host"), tuple(endpoints), text("ca"), text("token"))
 
 
@@ -127,10 +127,10 @@ async def _ask(invitation: Invitation, root: Path) -> Mapping[str, Any]:
     write_public(authority, invitation.ca.encode())
     async with Api(Context(invitation.region, invitation.endpoints, authority)) as api:
         body = {"host": invitation.host, "token": invitation.token, "csr": draft_csr.read_text()}
-        answer = await api.post("/v1/join", body)
+        answer = await api.post("/v1/join", body, repeatable=True)  # the token is bound to this request
     if not isinstance(answer, dict):
         answer = {}
-    for field in ("certificate", "site", "address", "storeEndpoints"):
+    for field in ("certificate", "site", "address", "store"):
         if not answer.get(field):
             raise CommandFailed(Exit.UNAVAILABLE, f"the API's answer lacks {field}", "is it of the same version?")
     return answer
@@ -160,7 +160,7 @@ def plan_config(invitation: Invitation, answer: Mapping[str, Any], local: Mappin
         "site": answer["site"],
         "address": answer["address"],
         "store": {
-            "endpoints": list(answer["storeEndpoints"]),
+            "endpoints": list(answer["store"]),
             "ca": str(tls / "ca.crt"),
             "certificate": str(tls / f"{ROLE}.crt"),
             "key": str(tls / f"{ROLE}.key"),
@@ -171,7 +171,8 @@ def plan_config(invitation: Invitation, answer: Mapping[str, Any], local: Mappin
     for field in local:
         if field in config and field != "lease":
             raise CommandFailed(Exit.USAGE, f"/{LOCAL}: {field}: the region decides this one", "remove it there")
-    return config | dict(local) | ({"lease": lease | dict(local.get("lease") or {})} if lease else {})
+    # ttl and margin are the region's: every host must keep the same promise.
+    return config | dict(local) | ({"lease": dict(local.get("lease") or {}) | lease} if lease else {})
 
 
 def _check(config: dict[str, Any], root: Path) -> None:
