@@ -13,16 +13,18 @@ from typing import TypeVar
 
 from gemel.core.outcome import Permanent
 from gemel.engines.bird.render import render_bird
-from gemel.lab import namespaces, regionstore
+from gemel.lab import hosts, namespaces, regionstore
 from gemel.lab.boot import Boot
 from gemel.lab.ceph import start_cluster
+from gemel.lab.context import ensure_context, remove_context
+from gemel.lab.control import write_control_files
 from gemel.lab.history import Record, parse_record
 from gemel.lab.identities import ensure_identities
 from gemel.lab.journal import Journal
 from gemel.lab.network import plan_network, plan_speakers
 from gemel.lab.process import OBSERVER, Spawner, is_alive, process_state
 from gemel.lab.state import LabFolder, StateFile
-from gemel.lab.topology import Role, Topology, plan_topology
+from gemel.lab.topology import Node, Role, Topology, plan_topology
 
 T = TypeVar("T")
 
@@ -85,22 +87,33 @@ class Region:
         """Bring up what is not there yet. Run again after an interruption it goes on, or starts afresh when
         the network was left half made."""
         began = time.monotonic()
-        done = self.state.read().stage
-        wanted = STAGES[: STAGES.index(until) + 1]
-        for stage in wanted:
-            if stage is Stage.NETWORK and done and self._network_is_whole():
-                continue
-            await self._stage(stage)
-            with self.state.edit() as state:
-                if not state.stage or STAGES.index(Stage(state.stage)) < STAGES.index(stage):
-                    state.stage = stage
+        if not (self.state.read().stage and self._network_is_whole()):
+            await self._network()
+            self._reached(Stage.NETWORK)
+        if until is not Stage.NETWORK:
+            await self._beyond_network(STAGES.index(until))
+        self._reached(until)
         self.journal.record("up", began, until=str(until))
 
-    async def _stage(self, stage: Stage) -> None:
-        if stage is Stage.NETWORK:
-            await self._network()
-        elif stage is Stage.ENGINES:
-            await self._engines()
+    def _reached(self, stage: Stage) -> None:
+        with self.state.edit() as state:
+            if not state.stage or STAGES.index(Stage(state.stage)) < STAGES.index(stage):
+                state.stage = stage
+
+    async def _beyond_network(self, last: int) -> None:
+        """Ceph takes longest and needs nobody until agents start: all else goes on beside it."""
+        await self.step("certificates", asyncio.to_thread(ensure_identities, self.topology, self.folder))
+        sites = (self.step(f"Ceph of {site.name}", self._ceph(site.name)) for site in self.topology.sites)
+        await asyncio.gather(*sites, self._control_plane(last))
+        if last >= STAGES.index(Stage.HOSTS):
+            await self.step("agents and watchdogs", self._agents())
+
+    async def _control_plane(self, last: int) -> None:
+        await self.step("region store", self._store())
+        if last >= STAGES.index(Stage.CONTROL):
+            await self.step("APIs, controllers, witness", self._control())
+        if last >= STAGES.index(Stage.HOSTS):
+            await self.step("libvirt and joining", self._hosts())
 
     async def step(self, name: str, work: Awaitable[T]) -> T:
         """Do a named step and tell the progress."""
@@ -132,13 +145,6 @@ class Region:
             (self.folder.host(node) / "etc/bird/bird.conf").write_text(render_bird(speaker))
             self.boot.start_bird(node)
 
-    async def _engines(self) -> None:
-        await self.step("certificates", asyncio.to_thread(ensure_identities, self.topology, self.folder))
-        await asyncio.gather(
-            self.step("region store", self._store()),
-            *(self.step(f"Ceph of {site.name}", self._ceph(site.name)) for site in self.topology.sites),
-        )
-
     async def _store(self) -> None:
         regionstore.write_members(self.topology, self.folder)
         for node in self.topology.store_members:
@@ -147,6 +153,30 @@ class Region:
 
     async def _ceph(self, site: str) -> None:
         await start_cluster(self.boot.ceph(site), self.boot.runner())
+
+    async def _control(self) -> None:
+        write_control_files(self.topology, self.folder)
+        for node in (*self.topology.control, self.topology.witness):
+            self.boot.start_units(node.name, ("api", "controller", "witness"))
+        ensure_context(self.topology, self.folder)
+        sites = (site.name for site in self.topology.sites)
+        await asyncio.gather(*(hosts.until_api_answers(self.topology, self.folder, site) for site in sites))
+
+    async def _hosts(self) -> None:
+        await hosts.declare(self.topology, self.folder)
+        await asyncio.gather(*(self._host(host) for host in self.topology.hosts()))
+        self.start_recorder()
+
+    async def _host(self, host: Node) -> None:
+        hosts.write_local_facts(self.folder, host)
+        await hosts.join(self.topology, self.folder, self.spawner, host)
+        await self.boot.start_libvirt(host.name)
+
+    async def _agents(self) -> None:
+        for host in self.topology.hosts():
+            if host.site and host.name not in self.state.read().down_hosts:
+                hosts.write_ceph_client(self.folder, host, self.boot.ceph(host.site))
+                self.boot.start_units(host.name)
 
     async def down(self) -> None:
         """Remove all of it, from whatever state. Raises Permanent when something is left."""
@@ -173,6 +203,7 @@ class Region:
         self.spawner.reap()
         await namespaces.remove_mounts(self.folder)
         await namespaces.remove_network()
+        remove_context(self.folder)
         await asyncio.to_thread(shutil.rmtree, self.folder.path, ignore_errors=True)
         namespaces.remove_bind_targets()
 

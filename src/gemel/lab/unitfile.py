@@ -9,7 +9,8 @@ from pathlib import Path
 import gemel
 from gemel.core.outcome import Permanent
 
-UNITS = Path(gemel.__file__).resolve().parents[2] / "packaging" / "systemd"
+REPOSITORY = Path(gemel.__file__).resolve().parents[2]
+UNITS = REPOSITORY / "packaging" / "systemd"
 
 
 @dataclass(frozen=True, slots=True)
