@@ -71,6 +71,15 @@ class PidExecutioner:
         os.close(target.pidfd)
         return target.pid
 
+    def kill(self, name: GuestName) -> bool:
+        """Kill this guest's QEMU; True when one was there and was seen to end."""
+        target = self._target(self._run_dir / f"{name}.pid")
+        if target is None:
+            return False
+        with suppress(OSError):
+            signal.pidfd_send_signal(target.pidfd, signal.SIGKILL)
+        return self._wait_gone([target])
+
     def kill_all(self, keep: frozenset[GuestName] = frozenset()) -> tuple[GuestName, ...]:
         """Kill every QEMU of this host but ``keep``; returns the names of those that were sent SIGKILL,
         after they were seen gone or ``settle`` has passed. A QEMU that is just being started may be missed
@@ -122,11 +131,14 @@ class PidExecutioner:
             return False
         return comm.startswith("qemu") and parse_guest_name(command_line) == name
 
-    def _wait_gone(self, doomed: list[_Target]) -> None:
-        """A pidfd becomes readable when its process has ended (a zombie has: it runs nothing)."""
+    def _wait_gone(self, doomed: list[_Target]) -> bool:
+        """Whether all have ended in time. A pidfd becomes readable when its process has ended (a zombie
+        has: it runs nothing)."""
         deadline = time.monotonic() + self._settle
+        gone = True
         for target in doomed:
             poll = select.poll()
             poll.register(target.pidfd, select.POLLIN)
-            poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            gone &= bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
             os.close(target.pidfd)
+        return gone
