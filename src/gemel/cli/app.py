@@ -45,18 +45,19 @@ def build() -> typer.Typer:
     app.add_typer(vm_commands(), name="vm")
     app.add_typer(host_commands(), name="host")
     app.add_typer(app_commands(), name="app")
-    for name, module, summary in _ELSEWHERE:
-        _register_elsewhere(app, name, module, summary)
-    for name, process in PROCESSES.items():
-        # Only for the list in the help text: main() runs them before typer is imported.
-        app.command(name, help=process.summary, rich_help_panel="Processes")(_unreachable)
+    # These are only for the list in the help text: run() and main() go to them before typer looks.
+    summaries = {name: summary for name, (_, summary) in ELSEWHERE.items()}
+    summaries |= {name: process.summary for name, process in PROCESSES.items()}
+    for name, summary in summaries.items():
+        app.command(name, help=summary)(_unreachable)
     return app
 
 
-_ELSEWHERE = (
-    ("lab", "gemel.lab.commands", "A whole region on this machine: up, down, status, exec, and faults."),
-    ("demo", "gemel.demo.main", "The main job, narrated, on a region of this machine (needs root)."),
-)
+ELSEWHERE = {
+    "lab": ("gemel.lab.commands", "A whole region on this machine: up, down, status, exec, faults."),
+    "demo": ("gemel.demo.main", "The main job, narrated, on a region of this machine."),
+}
+"""Name to a module with a typer ``app``, and its summary."""
 
 
 def _options(
@@ -72,33 +73,33 @@ def _options(
     context.obj = replace(session, config=config or session.config, context=context_name or session.context)
 
 
-def _register_elsewhere(app: typer.Typer, name: str, module: str, summary: str) -> None:
-    """A command whose module is imported, with all that it needs, only when it is called."""
-    settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": list[str]()}
-
-    @app.command(name, help=summary, context_settings=settings, add_help_option=False)
-    def call(context: typer.Context) -> None:
-        try:
-            found: Any = importlib.import_module(module)
-        except ModuleNotFoundError as missing:
-            if missing.name and not missing.name.startswith("gemel"):
-                raise CommandFailed(
-                    Exit.UNAVAILABLE, f"gemel {name} needs the Python module {missing.name}", "run make setup"
-                ) from missing
-            raise CommandFailed(Exit.UNAVAILABLE, f"this installation has no gemel {name}") from missing
-        command = typer.main.get_command(found.app)
-        code = command.main(args=context.args, prog_name=f"gemel {name}", standalone_mode=False)
-        raise typer.Exit(code if isinstance(code, int) else 0)
+def _run_elsewhere(name: str, arguments: Sequence[str]) -> int:
+    """A command tree whose module is imported, with all that it needs, only when it is called. It gets its
+    arguments untouched: ``lab exec NODE -- argv`` has options in them that are not gemel's."""
+    module = ELSEWHERE[name][0]
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name and not missing.name.startswith("gemel"):
+            raise CommandFailed(
+                Exit.UNAVAILABLE, f"gemel {name} needs the Python module {missing.name}", "run make setup"
+            ) from missing
+        raise CommandFailed(Exit.UNAVAILABLE, f"this installation has no gemel {name}") from missing
+    command = typer.main.get_command(found.app)
+    code = command.main(args=list(arguments), prog_name=f"gemel {name}", standalone_mode=False)
+    return code if isinstance(code, int) else Exit.OK
 
 
 def _unreachable() -> None:
-    raise CommandFailed(Exit.USAGE, "name the process first: gemel agent --config FILE")
+    raise CommandFailed(Exit.USAGE, "write the name of the process or tool first: gemel lab up, gemel agent --config X")
 
 
 def run(arguments: Sequence[str], session: Session | None = None) -> int:
     """Run a command line; returns its exit code. Nothing but an exit code and words reaches the caller."""
-    command = typer.main.get_command(build())
     argv = list(arguments)
+    if argv and argv[0] in ELSEWHERE:
+        return guarded(lambda: _run_elsewhere(argv[0], argv[1:]))
+    command = typer.main.get_command(build())
     return guarded(lambda: command.main(args=argv, prog_name="gemel", standalone_mode=False, obj=session))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gemel.catalog.kind import Kind
+from gemel.catalog.selection import BadSelector, Requirement, parse_selector, selected
 from gemel.cli.cells import render_line, render_row, widths_of
 from gemel.cli.client import Api
 from gemel.cli.exits import CommandFailed, Exit
@@ -56,13 +57,14 @@ async def fetch(api: Api, wanted: Wanted, selector: str | None = None) -> Listed
 def render_listing(listings: Sequence[Listed], output: Output, single: bool, now: datetime) -> str:
     """Pure. ``single``: one object was asked for by name, and is shown without a list around it."""
     items = [item for listed in listings for item in listed.items]
-    if output in (Output.JSON, Output.YAML):
-        document: Any = items[0] if single and len(items) == 1 else _list(items)
-        if output is Output.JSON:
-            return json.dumps(document, indent=2, ensure_ascii=False)
+    if output is Output.JSON:
+        document = items[0] if single and len(items) == 1 else _list(items)
+        return json.dumps(document, indent=2, ensure_ascii=False)
+    if output is Output.YAML:
         from gemel.cli.yamltext import render_yaml
 
-        return render_yaml(document).rstrip("\n")
+        # Documents and not a List: what was printed can be applied as it is.
+        return "---\n".join(render_yaml(item) for item in items).rstrip("\n")
     if output is Output.NAME:
         return "\n".join(f"{listed.kind.singular}/{name_of(item)}" for listed in listings for item in listed.items)
     tables = [Table(listed.kind, output is Output.WIDE) for listed in listings]
@@ -116,19 +118,12 @@ async def changes_of(api: Api, wanted: Wanted, listed: Listed) -> AsyncIterator[
                     yield "MODIFIED", item
 
 
-def matches(document: Mapping[str, Any], selector: str | None) -> bool:
-    """Whether an object has all labels of ``a=b,c=d`` (a watch is not filtered by the API)."""
-    if not selector:
-        return True
-    labels = (document.get("metadata") or {}).get("labels") or {}
-    pairs = (pair.partition("=") for pair in selector.split(",") if pair)
-    return all(labels.get(key.strip()) == value.lstrip("=").strip() for key, _, value in pairs)
-
-
-def check_selector(selector: str | None) -> None:
-    for pair in (selector or "").split(","):
-        if selector and ("=" not in pair or pair.startswith("=") or "!" in pair):
-            raise CommandFailed(Exit.USAGE, f"{pair!r} is not label=value", "write -l app=bank or -l app=bank,tier=db")
+def check_selector(selector: str | None) -> tuple[Requirement, ...]:
+    """The API's own rules, held before anything is asked, and on what a watch brings unfiltered."""
+    try:
+        return parse_selector(selector or "")
+    except BadSelector as error:
+        raise CommandFailed(Exit.USAGE, str(error), "write -l app=bank, or -l app=bank,tier!=db") from error
 
 
 async def show(api: Api, wanted: Sequence[Wanted], output: Output, selector: str | None) -> None:
@@ -144,6 +139,7 @@ async def show(api: Api, wanted: Sequence[Wanted], output: Output, selector: str
 
 async def show_changes(api: Api, wanted: Wanted, output: Output, selector: str | None) -> None:
     """The list, then a line or document for each change, until interrupted."""
+    requirements = check_selector(selector)
     listed = await fetch(api, Wanted(wanted.kind), selector)
     items = tuple(item for item in listed.items if not wanted.names or name_of(item) in wanted.names)
     table = Table(wanted.kind, output is Output.WIDE)
@@ -153,7 +149,7 @@ async def show_changes(api: Api, wanted: Wanted, output: Output, selector: str |
         for item in items:
             print(_document(wanted.kind, item, output), flush=True)
     async for kind, item in changes_of(api, wanted, listed):
-        if not matches(item, selector):
+        if not selected(requirements, (item.get("metadata") or {}).get("labels") or {}):
             continue
         if output in (Output.TABLE, Output.WIDE):
             mark = "   (deleted)" if kind == "DELETED" else ""

@@ -79,8 +79,9 @@ def test_get_lists_as_documents(gemel: Terminal, region: FakeRegion, capsys: pyt
     add_machines(region)
     gemel("get", "vm", "-o", "json")
     assert [item["kind"] for item in json.loads(capsys.readouterr().out)["items"]] == ["VirtualMachine"] * 2
-    gemel("get", "vm", "bank-db", "-o", "yaml")
-    assert "  name: bank-db\n" in capsys.readouterr().out
+    gemel("get", "vm", "-o", "yaml")
+    documents = capsys.readouterr().out.split("---\n")
+    assert len(documents) == 2 and "  name: bank-db\n" in documents[0]
 
 
 def test_get_all_names_the_kind_of_each_row(
@@ -133,7 +134,7 @@ def test_get_watch_lists_again_when_the_store_forgot(
         (["get", "volmes"], Exit.USAGE, "did you mean Volume"),
         (["get", "xyz"], Exit.USAGE, "kinds: sites, hosts"),
         (["get", "vm", "-o", "xml"], Exit.USAGE, "no output 'xml'"),
-        (["get", "vm", "-l", "app"], Exit.USAGE, "label=value"),
+        (["get", "vm", "-l", "=bank"], Exit.USAGE, "-l app=bank"),
         (["get", "vm,vol", "-w"], Exit.USAGE, "one kind"),
         (["get", "vm", "nobody"], Exit.NOT_FOUND, "nobody"),
         (["describe", "vm"], Exit.USAGE, "one object"),
