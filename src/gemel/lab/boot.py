@@ -69,6 +69,12 @@ class Boot:
         await self.until(f"virtlogd on {node}", (run / "virtlogd-sock").exists, 20)
         self._spawner.spawn(node, "libvirtd", ["libvirtd", "--listen"], nice=_LIBVIRT_NICE)
         await self.until(f"libvirtd on {node}", (run / "libvirt-sock").exists, 20)
+        # The socket is there before the listener for migrations, whose certificates may be refused.
+        probe = ["virsh", "-c", "qemu:///system", "uri"]
+        while (await self._spawner.execute(node, probe, timeout=20)).returncode != 0:
+            self.check_alive(node, "libvirtd")
+            await asyncio.sleep(0.2)
+        self.check_alive(node, "libvirtd")
 
     def start_etcd(self, node: str) -> None:
         settings = self._folder.host(node) / ENVIRONMENT

@@ -98,6 +98,15 @@ async def declare(topology: Topology, folder: LabFolder) -> None:
         raise Permanent(f"the region refused the lab's sites and hosts: {error}") from error
 
 
+async def hosts_without_lease(topology: Topology, folder: LabFolder) -> tuple[str, ...]:
+    """Hosts that the region does not count as alive. Raises CommandFailed when no API answers."""
+    async with admin(topology, folder) as api:
+        status = await api.get("/v1/status")
+    leases = [lease for site in status["sites"] for lease in site["leases"]]
+    alive = {lease["host"] for lease in leases if lease["alive"]}
+    return tuple(host.name for host in topology.hosts() if host.name not in alive)
+
+
 def write_local_facts(folder: LabFolder, host: Node) -> None:
     """/etc/gemel/local.yaml, and libvirt's files."""
     root = folder.host(host.name)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from gemel.core.outcome import Permanent
+from gemel.core.outcome import Permanent, Retryable
 from gemel.engines.bird.render import render_bird
 from gemel.lab import hosts, namespaces, regionstore
 from gemel.lab.boot import Boot
@@ -177,6 +177,23 @@ class Region:
             if host.site and host.name not in self.state.read().down_hosts:
                 hosts.write_ceph_client(self.folder, host, self.boot.ceph(host.site))
                 self.boot.start_units(host.name)
+        await self._until_leases(30.0)
+
+    async def _until_leases(self, within: float) -> None:
+        """Every host that has power holds its lease. Raises Permanent when an agent has died, with its words."""
+        deadline = time.monotonic() + within
+        while True:
+            off = self.state.read().down_hosts
+            missing = [host for host in await hosts.hosts_without_lease(self.topology, self.folder) if host not in off]
+            if not missing:
+                return
+            for host in missing:
+                self.boot.check_alive(host, "watchdog")
+                self.boot.check_alive(host, "agent")
+            if time.monotonic() > deadline:
+                logs = self.folder.logs / missing[0] / "agent.log"
+                raise Retryable(f"no lease after {within:g} s on {', '.join(missing)}; see {logs}")
+            await asyncio.sleep(0.2)
 
     async def down(self) -> None:
         """Remove all of it, from whatever state. Raises Permanent when something is left."""
