@@ -13,11 +13,11 @@ from gemel.compute.guest import plan_guest, tap_name
 from gemel.compute.kinds import Assignment, HostLease, ImageSpec, SiteSpec, VirtualMachineSpec
 from gemel.compute.ports import CephAccess, Domain, DomainState, GuestPlan, RbdDisk
 from gemel.continuity.authority import refuses_to_run
-from gemel.continuity.kinds import Ticket
+from gemel.continuity.kinds import ApplicationSpec, Ticket
 from gemel.continuity.lease import HostLeaseKeeper
 from gemel.core import layout
 from gemel.core.clock import Clock
-from gemel.core.identity import GuestName, HostName, SiteName, volume_name
+from gemel.core.identity import GuestName, HostName, SiteName, lone_application, volume_name
 from gemel.core.resource import Model, Resource
 from gemel.core.view import View
 from gemel.network.local import RouteKeeper
@@ -114,6 +114,15 @@ class HostWorld:
 
     def _machine(self, guest: str) -> Resource[VirtualMachineSpec] | None:
         return self._records.get(layout.resource("VirtualMachine", guest), Resource[VirtualMachineSpec])
+
+    def application(self, guest: GuestName) -> str | None:
+        """The application whose ticket rules the guest; None when the guest is not declared (any more)."""
+        machine = self._machine(guest)
+        if machine is None:
+            return None
+        declared = self._records.all(layout.resource("Application", ""), Resource[ApplicationSpec])
+        ours = (name for name, app in sorted(declared.items()) if app.spec.selector.matches(machine.metadata.labels))
+        return next(ours, lone_application(guest))
 
     def plan(self, assignment: Assignment) -> GuestPlan | str:
         machine = self._machine(assignment.guest)

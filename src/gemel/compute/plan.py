@@ -103,6 +103,12 @@ def alive(scene: Scene, host: HostName, incarnation: Incarnation | None) -> bool
     return facts is not None and incarnation is not None and facts.incarnation == incarnation
 
 
+def _gone(scene: Scene, host: HostName) -> bool:
+    """The host is declared and has no lease at all; with another life of its lease it came back instead."""
+    facts = scene.hosts.get(host)
+    return facts is not None and facts.incarnation is None
+
+
 def grants(assignment: Assignment) -> tuple[tuple[HostName, Incarnation], ...]:
     """Every host that may be running the guest by this assignment."""
     first = ((assignment.host, assignment.incarnation),)
@@ -190,7 +196,7 @@ def _plan_lost(
             dead=(lost,),
             reasons=after.reasons,
         )
-    if assignment.host not in scene.settled:
+    if _gone(scene, assignment.host) and assignment.host not in scene.settled:
         return None
     dead = grants(assignment)
     if not guest.running:
