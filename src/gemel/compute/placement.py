@@ -38,6 +38,8 @@ class GuestFacts:
     application: str
     group: str | None = None
     hosts: tuple[HostName, ...] = ()
+    after: tuple[GuestName, ...] = ()
+    """Guests of the tiers that come first: it is placed when they run."""
 
 
 @dataclass

@@ -153,6 +153,8 @@ def _plan_guest(scene: Scene, name: GuestName, load: dict[HostName, Load]) -> St
     if granted is None:
         if not (guest.running and right.open):
             return None
+        if waits := tuple(f"waits for {name}" for name in guest.after if not _runs(scene, name)):
+            return Unplaced(name, waits)
         return _place(scene, guest, right, load, None, Verb.PLACE, ())
     if granted.assignment.epoch != right.epoch:
         # The move that changed the epoch deletes its assignments: one that is left is a fault to be seen.
@@ -377,6 +379,12 @@ def _moved(assignment: Assignment, host: HostName, incarnation: Incarnation, rea
 def _state(scene: Scene, assignment: Assignment) -> GuestState | None:
     reported = _current(scene, assignment, assignment.host, assignment.incarnation)
     return reported.report.state if reported else None
+
+
+def _runs(scene: Scene, guest: GuestName) -> bool:
+    granted = scene.granted.get(guest)
+    states = (GuestState.RUNNING, GuestState.MIGRATING)
+    return granted is not None and _state(scene, granted.assignment) in states
 
 
 def _stopped(scene: Scene, assignment: Assignment) -> int | None:

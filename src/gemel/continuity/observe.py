@@ -161,8 +161,32 @@ def _guests(
             application=home[name],
             group=group,
             hosts=tuple(HostName(host) for host in machine.spec.placement.hosts),
+            after=_after(GuestName(name), machine, app, machines, home) if app else (),
         )
     return found
+
+
+def _after(
+    name: GuestName,
+    machine: Resource[VirtualMachineSpec],
+    app: Resource[ApplicationSpec],
+    machines: Mapping[str, Resource[VirtualMachineSpec]],
+    home: Mapping[str, str],
+) -> tuple[GuestName, ...]:
+    """The guests of the tiers that this guest's tiers come after, those that are to run."""
+    ours = [tier for tier in app.spec.tiers if tier.selector.matches(machine.metadata.labels)]
+    first = {before for tier in ours for before in tier.after}
+    selectors = [tier.selector for tier in app.spec.tiers if tier.name in first]
+    return tuple(
+        sorted(
+            GuestName(other)
+            for other, each in machines.items()
+            if other != name
+            and home[other] == app.metadata.name
+            and each.spec.running
+            and any(selector.matches(each.metadata.labels) for selector in selectors)
+        )
+    )
 
 
 def _applications(
