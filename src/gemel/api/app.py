@@ -40,7 +40,6 @@ def create_app(
     """``signer``: the region's authority, for hosts that join; ``consoles``: how to reach agents;
     ``members``: health of the store's members, for the status. What is missing is said when it is asked for."""
     clock = clock or SystemClock()
-    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +62,7 @@ def create_app(
         joining=Joining(store, clock, signer, terms),
         consoles=consoles,
         members=members,
-        metrics=metrics,
+        metrics=Metrics(),
         region=terms.region,
         watch_limit=watch_limit,
     )
@@ -72,7 +71,7 @@ def create_app(
     for part in (region, streams, hosts, verbs, resources):  # general addresses last
         app.include_router(part.router)
     app.add_middleware(BoundedBody, limit=MAX_BODY)
-    app.add_middleware(Measured, metrics=metrics)
+    app.add_middleware(Measured)
     return app
 
 

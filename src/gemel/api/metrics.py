@@ -33,28 +33,28 @@ class Metrics:
 
 
 class Measured:
-    """ASGI middleware that fills the metrics."""
+    """ASGI middleware that fills the metrics of the application's services."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.monotonic()
+        began, metrics = time.monotonic(), scope["app"].state.services.metrics
 
         async def count(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._count(scope, int(message["status"]), time.monotonic() - began)
+                _count(metrics, scope, int(message["status"]), time.monotonic() - began)
             await send(message)
 
-        with self._metrics.under_way.track_inprogress():
+        with metrics.under_way.track_inprogress():
             await self._app(scope, receive, count)
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.seconds.labels(method, route).observe(seconds)
+
+def _count(metrics: Metrics, scope: Scope, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", "none")
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    metrics.requests.labels(method, route, str(status)).inc()
+    metrics.seconds.labels(method, route).observe(seconds)

@@ -1,6 +1,7 @@
 """The examples as an existing region, and the table of documents that must be refused on top of it."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gemel.catalog.manifest import Document, parse_manifest
@@ -15,6 +16,7 @@ def documents_of(text: str, file: str = "bad.yaml") -> tuple[Document, ...]:
     return manifest.documents
 
 
+@cache
 def example_documents() -> tuple[Document, ...]:
     return tuple(document for name in FILES for document in documents_of((EXAMPLES / name).read_text(), name))
 

@@ -1,8 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from gemel.core import layout
 from gemel.core.events import EVENT_LIFE, About, Event, EventType, Recorder, record, sortable_id
@@ -90,9 +90,10 @@ async def test_a_forgotten_lease_is_replaced() -> None:
     assert {event.type for event in kept} == {EventType.NORMAL, EventType.WARNING}
 
 
-async def test_an_outage_harms_no_caller(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_outage_harms_no_caller() -> None:
     store = Pages()
     store.down = True
-    await Recorder(store, "controller", Clock()).normal(ABOUT, "Moved", "to gra1")  # type: ignore[arg-type]
+    with capture_logs() as lines:
+        await Recorder(store, "controller", Clock()).normal(ABOUT, "Moved", "to gra1")  # type: ignore[arg-type]
     assert store.kept == {}
-    assert "event not kept" in capsys.readouterr().out
+    assert "event not kept" in [line["event"] for line in lines]
