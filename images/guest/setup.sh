@@ -19,7 +19,7 @@ set_up_network() { # every address is a /32; the gateway is link-local, the same
 
 load_config() { # KEY='value' lines, quoted by the host, become variables of the environment
   mkdir -p /run/gemel
-  (umask 077; given config > /run/gemel/config)
+  (umask 077; given config.b64 | base64 -d > /run/gemel/config)
   set -a
   . /run/gemel/config
   set +a

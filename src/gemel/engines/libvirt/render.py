@@ -11,6 +11,7 @@ Choices that are not obvious:
 * Transient domains only: after a host's restart nothing starts by itself, without a grant.
 """
 
+import base64
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -103,11 +104,14 @@ def _text(parent: Element, tag: str, text: str, **attributes: str) -> Element:
 
 
 def _add_sysinfo(domain: Element, plan: GuestPlan) -> None:
+    """The configuration travels in base64: libvirt 9.0 hands an entry to QEMU with its quotes turned into
+    XML entities and its commas bare, which end the value. A file instead of a value would have to exist on
+    the target before each migration."""
     sysinfo = SubElement(domain, "sysinfo", type="fwcfg")
     entries = {
         "hostname": plan.name,
         "addresses": " ".join(str(address) for address in plan.addresses),
-        "config": render_config(dict(plan.config)),
+        "config.b64": base64.b64encode(render_config(dict(plan.config)).encode()).decode(),
     }
     for name, value in entries.items():
         if value:  # QEMU refuses empty entries
