@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from pathlib import Path
 
 from gemel.core.outcome import Absent, Permanent, Present, Retryable, Unknown
@@ -10,6 +12,7 @@ from gemel.storage.neighbours import ImageSpecReading
 from gemel.storage.ports import BASE_SNAPSHOT, Images
 
 DIGEST_LETTERS = 12
+DigestOf = Callable[[Path], Awaitable[str]]
 
 
 def base_name(image: str, digest: str) -> str:
@@ -25,11 +28,11 @@ def image_of(base: str) -> str:
 class Bases:
     """``folder`` is the host's image directory."""
 
-    def __init__(self, images: Images, folder: Path) -> None:
+    def __init__(self, images: Images, folder: Path, digest_of: DigestOf) -> None:
         self._images = images
         self._folder = folder
+        self._digest_of = digest_of
         self._locks: dict[str, asyncio.Lock] = {}
-        self._digests: dict[tuple[Path, int, int], str] = {}
         self._there: set[str] = set()
 
     async def ensure(self, image: str, spec: ImageSpecReading) -> str:
@@ -78,15 +81,22 @@ class Bases:
 
     async def _digest(self, image: str, path: Path) -> str:
         try:
-            found = await asyncio.to_thread(path.stat)
+            return await self._digest_of(path)
         except FileNotFoundError as error:
             raise Permanent(f"image {image} wants {path}, which is not on this host: copy it there") from error
-        key = (path, found.st_size, found.st_mtime_ns)
-        if key not in self._digests:
-            self._digests[key] = f"sha256:{await asyncio.to_thread(_sha256, path)}"
-        return self._digests[key]
 
 
-def _sha256(path: Path) -> str:
+async def file_digest(path: Path) -> str:
+    """``sha256:<hex>`` of a file, remembered as long as its size and time of change stay."""
+    return await asyncio.to_thread(_remembered_digest, path)
+
+
+def _remembered_digest(path: Path) -> str:
+    found = path.stat()
+    return _sha256(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, _size: int, _changed: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

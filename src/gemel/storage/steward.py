@@ -22,7 +22,7 @@ from gemel.core.outcome import Conflict, GemelError
 from gemel.core.store import Store
 from gemel.core.view import View
 from gemel.storage import plan
-from gemel.storage.bases import Bases
+from gemel.storage.bases import Bases, DigestOf, file_digest
 from gemel.storage.desk import Desk, log
 from gemel.storage.follower import Follower
 from gemel.storage.kinds import GUESTS_POOL, CutPhase
@@ -65,6 +65,7 @@ class Tools:
     transport: Transport
     clock: Clock
     image_folder: Path
+    digest_of: DigestOf = file_digest
 
 
 class Steward:
@@ -75,7 +76,7 @@ class Steward:
         self.site = site
         self.host = host
         self._tools = tools
-        self._bases = Bases(tools.images, tools.image_folder)
+        self._bases = Bases(tools.images, tools.image_folder, tools.digest_of)
         self._reader = SceneReader()
         self._recorder = Recorder(tools.store, f"steward {site} on {host}", tools.clock)
 
