@@ -57,7 +57,7 @@ ELSEWHERE = {
     "lab": ("gemel.lab.commands", "A whole region on this machine: up, down, status, exec, faults."),
     "demo": ("gemel.demo.main", "The main job, narrated, on a region of this machine."),
 }
-"""Name to a module with a typer ``app``, and its summary."""
+"""Name to a module, which has a typer ``app`` or a ``main(arguments) -> int | None``, and its summary."""
 
 
 def _options(
@@ -85,8 +85,11 @@ def _run_elsewhere(name: str, arguments: Sequence[str]) -> int:
                 Exit.UNAVAILABLE, f"gemel {name} needs the Python module {missing.name}", "run make setup"
             ) from missing
         raise CommandFailed(Exit.UNAVAILABLE, f"this installation has no gemel {name}") from missing
-    command = typer.main.get_command(found.app)
-    code = command.main(args=list(arguments), prog_name=f"gemel {name}", standalone_mode=False)
+    if hasattr(found, "app"):
+        command = typer.main.get_command(found.app)
+        code = command.main(args=list(arguments), prog_name=f"gemel {name}", standalone_mode=False)
+    else:
+        code = found.main(list(arguments))
     return code if isinstance(code, int) else Exit.OK
 
 
