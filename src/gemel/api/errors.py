@@ -47,6 +47,13 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, "description": WORDS[status][1]} for status in wanted}
 
 
+def stream_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a route whose own answers are no JSON: FastAPI would give the errors its type."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
+    found = responses(*statuses).items()
+    return {status: {"description": each["description"], "content": content} for status, each in found}
+
+
 def _answer(
     status: int,
     message: str,

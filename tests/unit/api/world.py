@@ -77,7 +77,7 @@ async def healthy_members() -> tuple[MemberFacts, ...]:
 
 
 @cache
-def _shared_app() -> FastAPI:
+def shared_app() -> FastAPI:
     """FastAPI takes a third of a second to prepare its routes: once for all tests."""
     return create_app(MemoryStore(), Tokens([]))
 
@@ -101,7 +101,7 @@ class Region:
             members=healthy_members,
             watch_limit=watch_limit,
         )
-        self.app = _shared_app()
+        self.app = shared_app()
         self.app.state.services = fresh.state.services
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="https://api")

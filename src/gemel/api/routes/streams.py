@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from gemel.api.errors import ApiError, responses
+from gemel.api.errors import ApiError, stream_responses
 from gemel.api.reading import read_records
 from gemel.api.routes.resources import REVISION, ObjectName, Plural
 from gemel.api.services import Here, Who, kind_of
@@ -25,15 +25,16 @@ class ConsoleStream(StreamingResponse):
     media_type = "application/octet-stream"
 
 
-_TEXT = {"schema": {"type": "string"}}
+_FIELDS = {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}}
+_EVENT = {"schema": {"type": "object", "properties": _FIELDS, "description": "data: JSON of type, object, revision"}}
 
 
 @router.get(
     "/watch/{plural}",
     response_class=EventStream,
     responses={
-        200: {"content": {"text/event-stream": _TEXT}, "description": "Changes, one JSON object an event."},
-        **responses(404, 410),
+        200: {"content": {"text/event-stream": _EVENT}, "description": "Changes, one JSON object an event."},
+        **stream_responses(404, 410),
     },
 )
 async def watch(
@@ -61,7 +62,7 @@ async def watch(
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
             "description": "What the guest wrote to its serial console.",
         },
-        **responses(404, 409),
+        **stream_responses(404, 409),
     },
 )
 async def console(name: ObjectName, here: Here, identity: Who, follow: bool = False) -> ConsoleStream:
