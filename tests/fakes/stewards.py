@@ -44,7 +44,9 @@ class SiteOfStewards:
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        tools = Tools(self.store, self.view, self.images, self.images, self.transport, self.world.clock, self.folder)
+        tools = Tools(
+            self.store, self.view, self.images, self.images, self.transport, self.world.clock, self.folder, self._digest
+        )
         steward = Steward(self.site, self.host, tools)
         election = Election(self.store, layout.steward(self.site), self.host, self.world.clock)
         self.task = asyncio.create_task(election.lead(lambda term: steward.run(term, lambda: self.allowed)))
