@@ -27,7 +27,7 @@ from gemel.core import layout
 from gemel.core.clock import SystemClock
 from gemel.core.events import About, Event, EventType, record
 from gemel.core.store import Put, Store
-from gemel.engines.pki import create_authority
+from gemel.engines.pki import Purpose, Subject, create_authority, issue, write_identity
 from gemel.store.memory import MemoryStore
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -39,7 +39,7 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.endpoint = f"https://127.0.0.1:{listener.getsockname()[1]}"
         self._folder, self._listener = folder, listener
         self.loop = asyncio.new_event_loop()
         self.server: uvicorn.Server | None = None
@@ -55,7 +55,9 @@ class Served:
 
     async def _serve(self) -> None:
         self.store = MemoryStore(SystemClock())
-        create_authority(self._folder / "authority")
+        authority = create_authority(self._folder / "authority")
+        subject = Subject(cn="api", ips=("127.0.0.1",), purpose=Purpose.SERVER)
+        certificate, key = write_identity(self._folder / "tls", "api", issue(authority, subject))
         entries = (Entry(digest_of(name), Identity(name, role)) for name, role in TOKENS.items())
         app = create_app(
             self.store,
@@ -63,7 +65,14 @@ class Served:
             terms=JoinTerms("lab", (self.endpoint,), ("127.0.0.1:2379",), 10.0, 3.5),
             signer=FolderSigner(self._folder / "authority"),
         )
-        settings = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        settings = uvicorn.Config(
+            app,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
         self.server = uvicorn.Server(settings)
         self.loop.call_soon(self._ready.set)
         await self.server.serve(sockets=[self._listener])
@@ -94,15 +103,15 @@ class Person:
         return run(arguments, Session(config=self.config))
 
 
-def person(served: Served, folder: Path, name: str) -> Person:
+def person(served: Served, folder: Path, name: str, ca: str = "authority/ca.crt") -> Person:
     token = folder / f"{name}.token"
     token.touch(mode=0o600)
     token.write_text(name)
     config = folder / f"{name}.yaml"
     # The first endpoint is a site that is lost: nothing listens there.
-    config.write_text(
-        f"contexts: {{lab: {{endpoints: ['http://127.0.0.1:9', '{served.endpoint}'], token_file: {token.name}}}}}\n"
-    )
+    endpoints = ["https://127.0.0.1:9", served.endpoint]
+    context = {"endpoints": endpoints, "ca": ca, "token_file": token.name}
+    config.write_text(json.dumps({"contexts": {"lab": context}}))
     return Person(config, served)
 
 
@@ -210,6 +219,15 @@ def test_roles_decide(served: Served, examples: Person, tmp_path: Path, capsys: 
     stranger = person(served, tmp_path, "stranger")
     assert stranger("get", "vm") == Exit.REFUSED
     assert "token" in capsys.readouterr().err
+
+
+def test_an_api_of_another_authority_is_told_nothing(
+    served: Served, admin: Person, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_authority(tmp_path / "other")
+    deceived = person(served, tmp_path, "admin", "other/ca.crt")
+    assert deceived("get", "vm") == Exit.UNAVAILABLE
+    assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().err
 
 
 def test_verbs_change_what_is_desired(examples: Person, capsys: pytest.CaptureFixture[str]) -> None:
