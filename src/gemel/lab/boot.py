@@ -5,6 +5,7 @@ booting again after a power loss needs no memory of what ran.
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from gemel.core.outcome import Permanent, Retryable
 from gemel.lab.ceph import CephPlan, ceph_plan, start_host_daemons
 from gemel.lab.ceph import Completed as CephCompleted
 from gemel.lab.namespaces import clear_run
-from gemel.lab.process import Spawner, is_alive
+from gemel.lab.process import Spawner, is_alive, signal_group
 from gemel.lab.regionstore import ENVIRONMENT, parse_environment
 from gemel.lab.state import LabFolder, StateFile
 from gemel.lab.topology import Role, Topology
@@ -21,6 +22,7 @@ from gemel.lab.unitfile import read_unit
 
 UNITS = ("api", "controller", "witness", "watchdog", "agent")
 """In the order of a boot: the watchdog stands before the agent takes a lease."""
+CEPH_DAEMONS = ("ceph-mon", "ceph-osd", "ceph-mgr")
 _BIRD_NICE = -15
 """Routers are separate machines in life; on a busy laboratory they must not miss a BFD packet (100 ms)."""
 _CEPH_NICE = -2
@@ -123,6 +125,14 @@ class Boot:
             log = Path(record.log)
             said = log.read_text(errors="replace")[-800:] if log.exists() else ""
             raise Permanent(f"{name} on {node} died at once; the end of {log}:\n{said}")
+
+    async def stop(self, *processes: tuple[str, str]) -> None:
+        """SIGKILL to (node, name) processes, those that run, until they are gone."""
+        known = self._state.read().processes
+        records = [known[f"{node}/{name}"] for node, name in processes if f"{node}/{name}" in known]
+        for record in records:
+            signal_group(record, signal.SIGKILL)
+        await self.until("killed processes to be gone", lambda: not any(map(is_alive, records)), 10)
 
     async def until(self, what: str, seen: Callable[[], bool], within: float) -> None:
         """Wait for something to be seen. Raises Retryable when it was not ``within`` seconds."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 from gemel.core.outcome import Permanent, Retryable
 from gemel.engines.bird.render import render_bird
 from gemel.lab import hosts, namespaces, regionstore
-from gemel.lab.boot import Boot
+from gemel.lab.boot import CEPH_DAEMONS, Boot
 from gemel.lab.ceph import start_cluster
 from gemel.lab.context import ensure_context, remove_context
 from gemel.lab.control import write_control_files
@@ -152,7 +152,14 @@ class Region:
         await regionstore.ensure_store(self.topology, self.folder)
 
     async def _ceph(self, site: str) -> None:
-        await start_cluster(self.boot.ceph(site), self.boot.runner())
+        """A bootstrap that was interrupted is begun anew: half a cluster cannot be told from a whole one."""
+        plan = self.boot.ceph(site)
+        ready = plan.folder.with_suffix(".ready")
+        if not await asyncio.to_thread(ready.exists):
+            await self.boot.stop(*((host.name, name) for host in plan.hosts for name in CEPH_DAEMONS))
+            await asyncio.to_thread(shutil.rmtree, plan.folder, ignore_errors=True)
+        await start_cluster(plan, self.boot.runner())
+        await asyncio.to_thread(ready.touch)
 
     async def _control(self) -> None:
         write_control_files(self.topology, self.folder)
