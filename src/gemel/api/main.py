@@ -1,7 +1,10 @@
 """``gemel api``: the process. Wires the store, the tokens, the authority and the agents' consoles."""
 
 import asyncio
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -45,7 +48,7 @@ async def serve(config: ApiConfig) -> None:
         consoles=consoles,
         members=lambda: members_of(store),
     )
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             app,
             host=config.listen.address,
@@ -58,11 +61,27 @@ async def serve(config: ApiConfig) -> None:
             timeout_graceful_shutdown=GRACE,
         )
     )
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, server.stop)
     try:
         await server.serve()
     finally:
         await consoles.close()
         await store.close()
+
+
+class Server(uvicorn.Server):
+    """Stops when it is told to, and returns. uvicorn's own handling would raise the signal once more at the
+    end, and the process would die of it before it has closed its store."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.force_exit = self.should_exit  # told twice: at once
+        self.should_exit = True
 
 
 async def members_of(store: EtcdStore) -> tuple[MemberFacts, ...]:

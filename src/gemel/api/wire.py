@@ -8,8 +8,8 @@ from pydantic.alias_generators import to_camel
 
 from gemel.catalog.kind import CellType, Kind
 
-MAX_DOCUMENTS = 120
-"""In one apply: etcd takes 128 operations a transaction, and the audit trail needs two of them."""
+MAX_DOCUMENTS = 500
+"""In one apply: the region's etcd takes 1024 operations a transaction, two of which are the audit trail's."""
 
 
 class Body(BaseModel):
