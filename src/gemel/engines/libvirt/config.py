@@ -129,7 +129,7 @@ def migration_uri(address: IPv4Address, pki: Path = PKI_DIR) -> str:
 def _quoted(value: str) -> str:
     """libvirt's configuration strings know no escapes: what would end one is refused."""
     if '"' in value or "\n" in value:
-        raise ValueError(f"{value!r} cannot stand in a libvirt configuration file: remove the quote or line break")
+        raise ValueError(f"{value!r} cannot stand in a libvirt file: remove its quotes and line breaks")
     return f'"{value}"'
 
 
