@@ -15,16 +15,17 @@ from gemel.agent.watchdog import LEASE_FILE, boot_identity
 from gemel.agent.world import HostWorld, Records
 from gemel.compute.ports import CephAccess
 from gemel.continuity.lease import HostLeaseKeeper, Identity, LeaseFile
-from gemel.core import logs, process
+from gemel.core import layout, logs, process
 from gemel.core.clock import SystemClock
-from gemel.core.election import Terms
+from gemel.core.election import Election, Leadership, Terms
 from gemel.core.events import Recorder
 from gemel.core.identity import HostName, SiteName
 from gemel.core.outcome import GemelError
 from gemel.core.view import View
-from gemel.engines.ceph.engine import RbdFence
+from gemel.engines.ceph.engine import RbdFence, RbdImages
 from gemel.engines.ceph.keyring import parse_key
 from gemel.engines.ceph.render import Access
+from gemel.engines.courier.engine import Certificates, Courier
 from gemel.engines.iproute.engine import KernelRoutes
 from gemel.engines.libvirt.engine import LibvirtHypervisor
 from gemel.engines.libvirt.executioner import PidExecutioner
@@ -32,6 +33,7 @@ from gemel.engines.libvirt.render import CONSOLE_DIR, Accelerator, HostDevices
 from gemel.network.local import RouteKeeper
 from gemel.storage import scene
 from gemel.storage.local import Freezer
+from gemel.storage.steward import Steward, Tools
 from gemel.store.etcd import EtcdStore
 
 log = structlog.get_logger("gemel.agent")
@@ -146,4 +148,22 @@ async def serve_storage(
     """Every host freezes its own guests; one of the site's hosts, elected, is its steward."""
     clock = SystemClock()
     freezer = Freezer(HostName(config.host), hypervisor, view, store, clock)
-    await freezer.run()  # the steward follows with its transport
+    if ceph.steward_keyring is None:
+        await freezer.run()
+        return
+    access = Access(ceph.conf, ceph.steward_user, ("nice", "-n", "5"))
+    election = Election(store, layout.steward(config.site), config.host, clock, STEWARD_TERMS)
+    certificates = Certificates(config.store.ca, config.store.certificate, config.store.key)
+    spool = config.state_dir / "spool"
+    async with Courier(str(config.address), certificates, spool, config.transfer_port) as courier:
+        tools = Tools(store, view, RbdImages(access), RbdFence(access), courier, clock, config.image_dir)
+        steward = Steward(SiteName(config.site), HostName(config.host), tools)
+
+        def authority() -> bool:
+            """Both the lease and the election: a host that must run nothing must not write volumes either."""
+            return election.leading and agent.keeper.holder is not None
+
+        async def work(term: Leadership) -> None:
+            await steward.run(term, authority)
+
+        await process.together([freezer.run(), election.lead(work)])

@@ -157,7 +157,7 @@ class HostWorld:
 
     def migration_uri(self, host: HostName) -> str | None:
         lease = self._records.get(layout.lease(host), HostLease)
-        return f"qemu+tcp://{lease.address}/system" if lease else None
+        return f"qemu+tls://{lease.host}/system" if lease else None
 
     def local_guest(self, name: GuestName, domain: Domain | None, executes: bool | None = None) -> LocalGuest | None:
         """The guest as the network wing sees it; None when it is not declared (and has no address)."""
