@@ -1,0 +1,1 @@
+"""Differences from steward to steward: spools, HTTPS with ranges, mutual TLS."""
