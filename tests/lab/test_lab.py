@@ -15,6 +15,7 @@ from gemel.lab.faults import Cut, FaultBench
 from gemel.lab.hosts import hosts_without_lease
 from gemel.lab.process import process_state, run
 from gemel.lab.region import STAGES, Region, Stage
+from tests.lab.conftest import Rehearsal
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
@@ -153,9 +154,9 @@ async def test_cuts_heal_one_by_one(region: Region, bench: FaultBench) -> None:
     async def deaf(node: str) -> set[str]:
         argv = ["nsenter", f"--net=/run/netns/gemel-{node}", "--", "nft", "-j", "list", "chains", "netdev"]
         chains = json.loads((await run(argv)).check().stdout)["nftables"]
-        return {item["chain"]["dev"] for item in chains if "chain" in item}
+        return {item["chain"]["name"] for item in chains if "chain" in item}
 
-    assert await deaf("par1-rtr") == {"to-gra1"}
+    assert await deaf("par1-rtr") == {"in_to_gra1"}
     await bench.heal()
     assert await deaf("par1-rtr") == set()
 
@@ -173,3 +174,10 @@ async def test_recorder_sees_a_qemu_begin_and_end(region: Region) -> None:
     await eventually(lambda: seen("start"), within=5)
     os.kill(record.pid, signal.SIGKILL)
     await eventually(lambda: seen("end"), within=5)
+    region.spawner.forget("gra1-3", "probe")
+
+
+async def test_down_after_a_crash_in_the_middle_left_nothing(rehearsal: Rehearsal) -> None:
+    assert rehearsal.was_under_way, "the crash came while daemons were running"
+    assert rehearsal.refused, "a second command waits for its turn"
+    assert rehearsal.left == ()

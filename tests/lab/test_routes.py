@@ -1,6 +1,7 @@
 """Guests' addresses through the lab's real routers: announced, handed over, lost and found again."""
 
 import asyncio
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from gemel.core.outcome import Present
 from gemel.engines.bird.parse import parse_protocols, parse_routes
 from gemel.lab.faults import Cut, FaultBench
+from gemel.lab.hosts import hosts_without_lease
 from gemel.lab.process import run
 from gemel.lab.region import Region
 from gemel.lab.topology import PREFIX
@@ -17,6 +19,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.lab
 
 ADDRESS = "198.19.1.240"
+HOSTS = ("par1-1", "par1-2", "par1-3", "gra1-1")
 
 
 async def birdc(region: Region, node: str, *words: str) -> str:
@@ -39,10 +42,33 @@ async def established(region: Region) -> bool:
     return True
 
 
+@pytest.fixture(scope="module")
+def unattended(region: Region) -> Iterator[Region]:
+    """Hosts whose agents and watchdogs stand still: they would withdraw a stand-in's address as no guest's,
+    and rightly. Their leases run out meanwhile, and are waited for afterwards."""
+    bench = FaultBench(region.topology, region.folder)
+    known = region.state.read().processes
+    paused = [(host, name) for host in HOSTS for name in ("agent", "watchdog") if f"{host}/{name}" in known]
+    for host, name in paused:
+        bench.pause(host, name)
+    yield region
+    for host, name in paused:
+        bench.resume(host, name)
+    if paused:
+        asyncio.run(_until_leases(region))
+
+
+async def _until_leases(region: Region) -> None:
+    async def all_alive() -> bool:
+        return not await hosts_without_lease(region.topology, region.folder)
+
+    await eventually(all_alive, within=60, every=0.5, what="the leases of hosts whose agents were paused")
+
+
 @pytest.fixture
-async def routers(region: Region, bench: FaultBench) -> Region:
-    await eventually(lambda: established(region), within=20, what="all BGP sessions")
-    return region
+async def routers(unattended: Region, bench: FaultBench) -> Region:
+    await eventually(lambda: established(unattended), within=20, what="all BGP sessions")
+    return unattended
 
 
 async def test_announcement_reaches_the_outside_and_goes_again(routers: Region) -> None:

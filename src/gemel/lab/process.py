@@ -139,6 +139,11 @@ class Spawner:
                 node, name, pid, start_time(pid) or 0, tuple(argv), str(log), nice, dict(env or {})
             )
 
+    def forget(self, node: str, name: str) -> None:
+        """Take a process that has ended for good off the record."""
+        with self._state.edit() as state:
+            state.processes.pop(f"{node}/{name}", None)
+
     async def execute(
         self,
         node: str,

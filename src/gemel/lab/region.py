@@ -23,7 +23,7 @@ from gemel.lab.identities import ensure_identities
 from gemel.lab.journal import Journal
 from gemel.lab.network import plan_network, plan_speakers
 from gemel.lab.process import OBSERVER, Spawner, is_alive, process_state
-from gemel.lab.state import LabFolder, StateFile
+from gemel.lab.state import LabFolder, StateFile, only_one
 from gemel.lab.topology import Node, Role, Topology, plan_topology
 
 T = TypeVar("T")
@@ -86,6 +86,10 @@ class Region:
     async def up(self, until: Stage = Stage.HOSTS) -> None:
         """Bring up what is not there yet. Run again after an interruption it goes on, or starts afresh when
         the network was left half made."""
+        with only_one(self.folder, "up"):
+            await self._up(until)
+
+    async def _up(self, until: Stage) -> None:
         began = time.monotonic()
         if not (self.state.read().stage and self._network_is_whole()):
             await self._network()
@@ -204,7 +208,8 @@ class Region:
 
     async def down(self) -> None:
         """Remove all of it, from whatever state. Raises Permanent when something is left."""
-        await self.step("stop and remove", self._remove_all())
+        with only_one(self.folder, "down"):
+            await self.step("stop and remove", self._remove_all())
         left = namespaces.observe_leftovers(self.folder)
         if left:
             raise Permanent(f"the lab is not gone entirely: {'; '.join(left[:10])}. Run `gemel lab down` again.")

@@ -6,14 +6,18 @@ kernel shows the same start time under its number.
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gemel.core.outcome import Permanent
+
 LAB_ROOT = Path("/var/lib/gemel-lab")
 DEFAULT_REGION = "lab"
+LOCKS = Path("/run/lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,24 @@ class StateFile:
             temporary = self._folder.state_file.with_suffix(".new")
             temporary.write_text(json.dumps(asdict(state), indent=1))
             temporary.replace(self._folder.state_file)
+
+
+@contextmanager
+def only_one(folder: LabFolder, what: str) -> Iterator[None]:
+    """Hold the lab's turn while ``up`` or ``down`` is at work. Raises Permanent, with the number of the process
+    that has it. A process that dies gives it back."""
+    path = LOCKS / f"gemel-lab-{folder.region}.lock"
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise Permanent(f"cannot {what}: {holder} is at work on the lab; wait for it, or end it") from error
+        lock.truncate(0)
+        lock.write(f"`gemel lab {what}` (process {os.getpid()})")
+        lock.flush()
+        yield
 
 
 def _decode(raw: dict[str, Any], region: str) -> LabState:

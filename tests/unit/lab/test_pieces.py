@@ -9,6 +9,7 @@ import pytest
 from gemel.agent.config import AgentConfig
 from gemel.api.config import ApiConfig
 from gemel.control.main import ControllerConfig
+from gemel.core.outcome import Permanent
 from gemel.lab.context import plan_added, plan_removed
 from gemel.lab.control import render_api, render_controller
 from gemel.lab.hosts import render_documents
@@ -16,7 +17,7 @@ from gemel.lab.journal import Journal
 from gemel.lab.preflight import PROGRAMS, check_machine
 from gemel.lab.process import is_alive, process_state, start_time
 from gemel.lab.regionstore import endpoints, parse_environment, render_environment
-from gemel.lab.state import LabFolder, ProcessRecord, StateFile
+from gemel.lab.state import LabFolder, ProcessRecord, StateFile, only_one
 from gemel.lab.topology import plan_topology
 from gemel.lab.unitfile import parse_unit, read_unit
 
@@ -100,6 +101,16 @@ class TestState:
         assert is_alive(self.record(pid=os.getpid(), start=mine))
         assert not is_alive(self.record(pid=os.getpid(), start=mine + 1))
         assert process_state(os.getpid()) in "RS"
+
+
+def test_one_command_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemel.lab.state.LOCKS", tmp_path)
+    folder = LabFolder("t", tmp_path)
+    refused = pytest.raises(Permanent, match=rf"`gemel lab up` \(process {os.getpid()}\) is at work")
+    with only_one(folder, "up"), refused, only_one(folder, "down"):
+        pytest.fail("both had their turn")
+    with only_one(folder, "down"):
+        assert (tmp_path / "gemel-lab-t.lock").exists()
 
 
 def test_journal_keeps_what_was_done(tmp_path: Path) -> None:
