@@ -33,6 +33,12 @@ def test_help_and_version_load_no_engine_and_no_server(argument: str) -> None:
     assert loaded_by(code) & heavy == set()
 
 
+@pytest.mark.parametrize("argument", ["version", "--version"])
+def test_the_version_is_told_without_the_command_line_library(argument: str) -> None:
+    code = f"from gemel.cli.main import main\ntry: main(['{argument}'])\nexcept SystemExit as end: assert end.code == 0"
+    assert loaded_by(code) & HEAVY == set()
+
+
 def test_a_listing_loads_no_engine_and_no_server() -> None:
     code = "import gemel.cli.listing, gemel.cli.client, gemel.cli.changing, gemel.cli.glance"
     assert loaded_by(code) & {"grpc", "libvirt", "fastapi", "uvicorn", "cryptography"} == set()
