@@ -25,7 +25,7 @@ from gemel.engines.libvirt.render import Accelerator, HostDevices, console_log, 
 from tests.lab.libvirt_hosts import Host, sh, two_hosts
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = Path(os.environ.get("GEMEL_IMAGES", "/var/cache/gemel/images"))
@@ -118,7 +118,7 @@ class Recorder:
             await self._task
 
 
-async def booted(host: Host, plan: GuestPlan, word: str = "is up as", within: float = 30) -> str:
+async def booted(host: Host, plan: GuestPlan, word: str = "is up as", within: float = 120) -> str:
     log = console_log(plan.name, devices(host))
     return await eventually(
         lambda: log.read_text(errors="replace") if log.exists() and word in log.read_text(errors="replace") else "",
@@ -144,7 +144,7 @@ async def test_a_guest_starts_is_seen_pauses_and_ends(
         paused = await seen(first, plan.name)
         assert paused is not None and (paused.state, paused.reason) == (DomainState.PAUSED, "user")
         await first.resume(plan.name)
-        assert await first.shut_down(plan.name, 20), "the power button did not end the guest"
+        assert await first.shut_down(plan.name, 60), "the power button did not end the guest"
         assert await seen(first, plan.name) is None
         await eventually(lambda: recorder.kinds("life")[-1][0] is DomainEvent.STOPPED, 5)
         # QEMU is let run before libvirt calls the guest started.
@@ -262,7 +262,7 @@ async def test_the_postgres_image_freezes_thaws_and_stops_cleanly(
     await asyncio.to_thread(sh, "truncate", "-s", "512M", str(data))
     xml = with_files(render_domain(plan, devices(hosts[0])), (("qcow2", root), ("raw", data)))
     await asyncio.to_thread(create, hosts[0].uri, xml)
-    await booted(hosts[0], plan, "PostgreSQL answers", 60)
+    await booted(hosts[0], plan, "PostgreSQL answers", 180)
 
     async def frozen() -> bool:
         with suppress(Retryable):
@@ -271,7 +271,7 @@ async def test_the_postgres_image_freezes_thaws_and_stops_cleanly(
 
     await eventually(frozen, 20, what="the guest agent to freeze both file systems")
     assert await first.thaw(plan.name) == 2
-    assert await first.shut_down(plan.name, 30)
+    assert await first.shut_down(plan.name, 60)
     text = console_log(plan.name, devices(hosts[0])).read_text(errors="replace")
     assert "database system is shut down" in text
     assert "stopped cleanly" in text

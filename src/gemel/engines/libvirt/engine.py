@@ -18,7 +18,7 @@ from gemel.engines.libvirt.render import HostDevices, render_domain, render_secr
 
 T = TypeVar("T")
 _POLL_S = 0.2
-_MAX_DOWNTIME_MS = 200
+_MAX_DOWNTIME_MS = 100
 """QEMU hands the guest over when what is left takes less than this; auto-converge slows the guest down
 until it does."""
 
