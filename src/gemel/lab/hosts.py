@@ -31,6 +31,13 @@ from gemel.lab.unitfile import REPOSITORY
 
 IMAGES = Path("/var/cache/gemel/images")
 _CEPH = Path("/etc/gemel/ceph")
+_TLS = Path("/etc/gemel/tls")
+_DEFAULT_PKI = {
+    "CA/cacert.pem": _TLS / "ca.crt",
+    "libvirt/clientcert.pem": _TLS / "agent.crt",
+    "libvirt/private/clientkey.pem": _TLS / "agent.key",
+}
+"""Where libvirt's client looks when a URI names no folder: `virsh -c qemu+tls://HOST/system` works as well."""
 _UUIDS = uuid.UUID("5d0c7f0a-0f5d-5b7e-9a39-67656d656c01")
 _HOST_CPU, _HOST_MEMORY = 8, "2Gi"
 _JOIN_TRIES = 12
@@ -130,11 +137,16 @@ def write_local_facts(folder: LabFolder, host: Node) -> None:
     )
     for name, text in render_files(settings).items():
         (root / "etc/libvirt" / name).write_text(text)
-    pki = root / str(PKI_DIR).lstrip("/")
-    pki.mkdir(parents=True, exist_ok=True)
     for name, target in render_pki_links().items():
-        (pki / name).unlink(missing_ok=True)
-        (pki / name).symlink_to(target)
+        _link(root / str(PKI_DIR / name).lstrip("/"), target)
+    for name, target in _DEFAULT_PKI.items():
+        _link(root / "etc/pki" / name, target)
+
+
+def _link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
 
 
 def write_ceph_client(folder: LabFolder, host: Node, plan: CephPlan) -> None:
