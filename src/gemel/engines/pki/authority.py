@@ -112,7 +112,8 @@ def _sign(authority: Authority, subject: Subject, key: ec.EllipticCurvePublicKey
     builder = _builder(subject.name(), issuer.subject, key, datetime.now(UTC), life)
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage({"digital_signature": True}), critical=True)
+        # libvirt 9 insists on key encipherment, although an elliptic-curve key never does it.
+        .add_extension(_usage({"digital_signature": True, "key_encipherment": True}), critical=True)
         .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(_issuer_key(authority), critical=False)
