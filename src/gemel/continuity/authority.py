@@ -11,6 +11,7 @@ The inequality is checked when a process starts, as Patroni does with its ttl. T
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 
 from gemel.compute.kinds import Assignment
 from gemel.continuity.kinds import Ticket
@@ -33,6 +34,7 @@ class LeaseTerms:
 
     def checked(self) -> "LeaseTerms":
         """These terms, or Permanent with the inequality that they break."""
+        self._check_each()
         stopped = (self.ttl - self.margin) + self.watchdog_grace + self.kill_time
         forgotten = self.ttl * (1 - self.drift)
         if stopped > forgotten:
@@ -46,6 +48,16 @@ class LeaseTerms:
                 f"leaves no room for two attempts every {self.renew_every} s of {self.call_timeout} s each"
             )
         return self
+
+    def _check_each(self) -> None:
+        """What is not a number compares false with everything, so it would pass the inequality."""
+        times = ("ttl", "margin", "renew_every", "call_timeout", "watchdog_grace", "kill_time")
+        for name in times:
+            value: float = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise Permanent(f"lease terms are unusable: {name} is {value} s; it must be a positive number")
+        if not 0 <= self.drift < 1:
+            raise Permanent(f"lease terms are unusable: drift is {self.drift}; it must be at least 0 and below 1")
 
     def deadline(self, sent: float) -> float:
         """When a host must have stopped if the renewal sent at ``sent`` is its last."""
