@@ -17,7 +17,7 @@ from gemel.compute.ports import Domain, GuestPlan, Hypervisor, MigrationResult
 from gemel.core import layout
 from gemel.core.clock import Clock
 from gemel.core.identity import Epoch, GuestName, HostName
-from gemel.core.outcome import GemelError, OutcomeUnknown, Present
+from gemel.core.outcome import GemelError, OutcomeUnknown, Permanent, Present, Retryable
 from gemel.core.store import Delete, Put, Store, unchanged
 
 log = structlog.get_logger("gemel.guests")
@@ -66,11 +66,19 @@ class _Case:
     """What this process remembers of a guest: the act under way, and how the last one ended."""
 
     task: asyncio.Task[None] | None = None
+    act: Act | None = None
+    doubtful: bool = False
+    """The engine was asked for a start and did not say how it ended: the guest may still appear."""
     generation: int = 0
     failure: str | None = None
     retry_at: float = 0.0
     migration: MigrationResult | None = None
     reported: GuestReport | None = field(default=None)
+
+    @property
+    def may_appear(self) -> bool:
+        """A start is under way or in doubt: that the guest is not seen does not mean that it is stopped."""
+        return self.doubtful or (self.task is not None and self.act is Act.START)
 
 
 class Guests:
@@ -94,14 +102,16 @@ class Guests:
         return any(case.task is not None for case in self._cases.values())
 
     def abandon(self) -> None:
-        """The lease is lost: acts under way are cancelled; what they may still do, the fence undoes."""
+        """The lease is lost: acts under way are cancelled, but for starts. The engine goes on with a start
+        whose caller has left, so its end is waited for: ``busy`` until then, and no new life begins."""
         for case in self._cases.values():
-            if case.task is not None:
+            if case.task is not None and case.act is not Act.START:
                 case.task.cancel()
             case.reported = None
 
     async def turn(self) -> None:
         """One look at what is granted and what exists, and the acts that follow."""
+        appearing = frozenset(name for name, case in self._cases.items() if case.may_appear)
         observed = await self._hypervisor.observe()
         me = self._world.me()
         if not isinstance(observed, Present) or me is None:
@@ -110,17 +120,24 @@ class Guests:
         await self._world.executing(domains)
         assignments = self._world.assignments()
         for name in sorted(set(domains) | set(assignments) | set(self._cases)):
-            await self._attend(me, name, assignments.get(name), domains.get(name))
+            await self._attend(me, name, assignments.get(name), domains.get(name), name in appearing)
 
-    async def _attend(self, me: Self, name: GuestName, assignment: Assignment | None, domain: Domain | None) -> None:
+    async def _attend(
+        self, me: Self, name: GuestName, assignment: Assignment | None, domain: Domain | None, appearing: bool
+    ) -> None:
+        """``appearing``: a start was under way when the observation began, so absence proves nothing."""
         case = self._cases.setdefault(name, _Case())
+        case.doubtful = case.doubtful and domain is None
         if assignment is not None and assignment.generation != case.generation:
             case.generation, case.failure, case.retry_at = assignment.generation, None, 0.0
         refusal = self._world.refusal(assignment, starting=domain is None) if assignment else None
         duty = plan_duty(me, assignment, domain, refusal, case.failure)
+        if appearing and domain is None and duty.state is GuestState.STOPPED:
+            # Whoever reads "stopped" may start it elsewhere: say so only when it cannot appear any more.
+            duty = Duty(Act.KILL, GuestState.STOPPING, "a start was under way whose end was not seen yet")
         if case.task is None and self._due(duty, case):
             self._begin(name, case, duty, assignment)
-        elif case.task is not None and duty.act is Act.KILL:
+        elif case.task is not None and duty.act is Act.KILL and domain is not None:
             case.task.cancel()  # what it was doing is no longer granted; the next turn kills
         await self._report(me, name, case, duty, assignment)
         if duty.state is None and domain is None and case.task is None:
@@ -131,6 +148,7 @@ class Guests:
 
     def _begin(self, name: GuestName, case: _Case, duty: Duty, assignment: Assignment | None) -> None:
         act = self._act(name, duty.act, assignment, case)
+        case.act = duty.act
         log.info("act", guest=name, act=duty.act, epoch=assignment.epoch if assignment else None, why=duty.message)
         case.task = asyncio.create_task(self._finish(name, case, duty.act, act), name=f"{duty.act} {name}")
 
@@ -152,16 +170,17 @@ class Guests:
     async def _act(self, name: GuestName, act: Act, assignment: Assignment | None, case: _Case) -> None:
         if act is Act.KILL:
             await self._hypervisor.ensure_stopped(name)
+            case.doubtful = False
         elif act is Act.SHUT_DOWN:
             if not await self._hypervisor.shut_down(name, SHUTDOWN_WITHIN):
                 log.warning("did not stop by itself, power cut", guest=name)
                 await self._hypervisor.ensure_stopped(name)
         elif assignment is not None and act is Act.START:
-            await self._start(assignment)
+            await self._start(assignment, case)
         elif assignment is not None and act is Act.MIGRATE:
             await self._migrate(assignment, case)
 
-    async def _start(self, assignment: Assignment) -> None:
+    async def _start(self, assignment: Assignment, case: _Case) -> None:
         plan = self._world.plan(assignment)
         if isinstance(plan, str):
             raise OutcomeUnknown(f"{assignment.guest} cannot be started yet: {plan}")
@@ -171,7 +190,13 @@ class Guests:
         refusal = self._world.refusal(assignment, starting=True)
         if current != assignment or refusal is not None:
             raise OutcomeUnknown(f"{assignment.guest} is not started: {refusal or 'its assignment changed meanwhile'}")
-        await self._hypervisor.ensure_running(plan)
+        case.doubtful = True
+        try:
+            await self._hypervisor.ensure_running(plan)
+        except (Retryable, Permanent):
+            case.doubtful = False  # the engine says that it did not happen
+            raise
+        case.doubtful = False
 
     async def _migrate(self, assignment: Assignment, case: _Case) -> None:
         assert assignment.target is not None
