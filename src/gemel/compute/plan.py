@@ -147,6 +147,8 @@ def _plan_guest(scene: Scene, name: GuestName, load: dict[HostName, Load]) -> St
     guest, granted = scene.guests.get(name), scene.granted.get(name)
     if guest is None:
         return _plan_removed(scene, granted) if granted else None
+    if granted is not None and granted.assignment.application != guest.application:
+        return _plan_regrouped(scene, guest, granted)
     right = scene.rights.get(guest.application)
     if right is None:
         return Unplaced(name, (f"application {guest.application} has no ticket yet",)) if guest.running else None
@@ -164,19 +166,43 @@ def _plan_guest(scene: Scene, name: GuestName, load: dict[HostName, Load]) -> St
     return _plan_living(scene, guest, right, granted, load)
 
 
-def _plan_removed(scene: Scene, granted: Granted) -> Step | None:
-    """The guest is no longer declared: stop it, then forget it."""
+def _plan_regrouped(scene: Scene, guest: GuestFacts, granted: Granted) -> Step | Unplaced | None:
+    """It was granted as part of another application, whose ticket rules it until it has stopped: two tickets
+    never rule one run. Changing a label stops nothing, so that is left to a person or to a lost host."""
+    assignment = granted.assignment
+    if guest.running and assignment.running and any(alive(scene, *each) for each in grants(assignment)):
+        why = f"runs as part of {assignment.application}: stop it once, and it starts as part of {guest.application}"
+        return Unplaced(guest.name, (why,))
+    return _plan_removed(scene, granted, "it belongs to another application now")
+
+
+def _plan_removed(scene: Scene, granted: Granted, why: str = "no longer declared") -> Step | None:
+    """No ticket of now rules this grant: stop the guest, then forget it."""
     assignment = granted.assignment
     stopped = _stopped(scene, assignment)
     living = tuple(each for each in grants(assignment) if alive(scene, *each))
+    if assignment.target is not None and living:
+        return _plan_migration_end(scene, granted)
     if assignment.running and living:
-        after = _next(assignment, running=False, reasons=("no longer declared",))
+        after = _next(assignment, running=False, reasons=(why,))
         return _step(Verb.STOP, granted, after, reasons=after.reasons)
     if stopped is not None or not living:
         dead = tuple(each for each in grants(assignment) if each not in living)
         reports = ((assignment.host, stopped),) if stopped is not None else ()
-        return _step(Verb.FORGET, granted, None, dead=dead, reports=reports)
+        return _step(Verb.FORGET, granted, None, dead=dead, reports=reports, reasons=(why,))
     return None
+
+
+def _plan_migration_end(scene: Scene, granted: Granted) -> Step | None:
+    """Before it can be stopped it must be known where it is: two hosts may be running it."""
+    assignment = granted.assignment
+    source, target, life = (assignment.host, assignment.incarnation), assignment.target, assignment.target_incarnation
+    if alive(scene, *source):
+        return _plan_migrating(scene, None, granted)
+    assert target is not None and life is not None
+    after = _moved(assignment, target, life, (f"{assignment.host} was lost during the migration",))
+    needs = ((target, life),)
+    return _step(Verb.ARRIVED, granted, after, needs=needs, dead=(source,), reasons=after.reasons)
 
 
 def _plan_lost(
@@ -264,7 +290,7 @@ def _plan_migration(
     return _step(Verb.MIGRATE, granted, after, right, needs=needs, reasons=after.reasons)
 
 
-def _plan_migrating(scene: Scene, right: Right, granted: Granted) -> Step | None:
+def _plan_migrating(scene: Scene, right: Right | None, granted: Granted) -> Step | None:
     """The target says running, or the source says gone, or the source says failed; silence decides nothing."""
     assignment = granted.assignment
     source, target = (assignment.host, assignment.incarnation), (assignment.target, assignment.target_incarnation)
@@ -290,7 +316,9 @@ def _plan_migrating(scene: Scene, right: Right, granted: Granted) -> Step | None
     return None
 
 
-def _arrive(granted: Granted, right: Right, host: HostName, life: Incarnation, proof: tuple[HostName, int]) -> Step:
+def _arrive(
+    granted: Granted, right: Right | None, host: HostName, life: Incarnation, proof: tuple[HostName, int]
+) -> Step:
     after = _moved(granted.assignment, host, life, (f"migrated from {granted.assignment.host}",))
     return _step(Verb.ARRIVED, granted, after, right, needs=((host, life),), reports=(proof,), reasons=after.reasons)
 
@@ -419,7 +447,10 @@ def check_plan(scene: Scene, steps: Sequence[Step]) -> None:
 
 def _check_after(scene: Scene, step: Step, after: Assignment) -> None:
     right = scene.rights.get(step.application)
-    if step.verb in (Verb.PLACE, Verb.RESTART, Verb.MIGRATE, Verb.ARRIVED):
+    if step.verb is Verb.ARRIVED:
+        granted = grants(step.before.assignment) if step.before else ()
+        assert (after.host, after.incarnation) in granted, f"{step.guest} arrived where it was not granted"
+    if step.verb in (Verb.PLACE, Verb.RESTART, Verb.MIGRATE):
         assert right is not None, f"{step.guest} is granted without a ticket"
         assert after.epoch == right.epoch, f"{step.guest} is granted under epoch {after.epoch}"
         for host, incarnation in grants(after):
