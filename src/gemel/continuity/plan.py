@@ -137,12 +137,20 @@ def _plan_issue(scene: Scene, app: ApplicationFacts, now: datetime) -> Step | Al
 def _plan_force(scene: Scene, app: ApplicationFacts, held: Held, now: datetime) -> Step | Alarm:
     ticket = held.ticket
     lost = sorted(host.name for host in scene.compute.hosts.values() if host.site == ticket.site)
+    deletes = _assignments(scene, app)
+    holders = [each for granted in deletes for each in grants(granted.assignment)]
+    if living := sorted({host for host, life in holders if alive(scene.compute, host, life)}):
+        where = ", ".join(living)
+        return Alarm(app.name, f"site {ticket.site} is lost, but {where}, declared elsewhere, may run guests of it")
     if not app.protected:
         return Alarm(app.name, f"is down: site {ticket.site} is lost and the application is not protected")
-    if not app.automatic:
-        return Alarm(app.name, f"is down: site {ticket.site} is lost and its policy says failover: manual")
+    wish = scene.wishes.get(app.name)
+    if not app.automatic and wish is None:
+        why = f"is down: site {ticket.site} is lost and its policy says failover: manual; ask for a move to decide it"
+        return Alarm(app.name, why)
     refusals: list[str] = []
-    for site in sorted({host.site for host in scene.compute.hosts.values()} - {ticket.site}):
+    others = {host.site for host in scene.compute.hosts.values()} - {ticket.site}
+    for site in sorted(others if app.automatic else others & {wish}):
         refusal = _refuses_takeover(scene, app, site)
         if refusal is None:
             reasons = (f"site {ticket.site} is lost: no lease is left of {', '.join(lost)}",)
@@ -152,8 +160,8 @@ def _plan_force(scene: Scene, app: ApplicationFacts, held: Held, now: datetime) 
                 app.name,
                 held,
                 after,
-                deletes=_assignments(scene, app),
-                gone=tuple(lost),
+                deletes=deletes,
+                gone=tuple(sorted({*lost, *(host for host, _ in holders)})),
                 settles=app.name in scene.wishes,
                 reasons=reasons,
             )
