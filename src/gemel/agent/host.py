@@ -121,6 +121,8 @@ class HostAgent:
         me = self.world.me()
         if me is None:
             return
+        if self._fresh and self._view.revision < self.keeper.key_revision:
+            return  # what is seen is older than this life: it cannot tell what earlier lives left here
         if self._fresh:
             self._engines.routes.unfence()
             await self.guests.forget_reports(me)

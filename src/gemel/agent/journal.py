@@ -9,8 +9,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
 from gemel.core.clock import Clock
 from gemel.core.identity import Epoch, GuestName
+
+log = structlog.get_logger("gemel.agent")
 
 
 class Journal:
@@ -27,8 +31,11 @@ class Journal:
             line["epoch"] = epoch
         if detail:
             line["detail"] = detail
-        with self._runs.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self._runs.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:  # a full disk must not keep a fence from going on
+            log.error("run not written down", guest=guest, happened=event, error=str(error))
 
     def ran(self) -> dict[GuestName, Epoch]:
         """Empty when nothing was written, or when it cannot be read."""
@@ -42,5 +49,8 @@ class Journal:
         if dict(ran) == self.ran() and self._ran.exists():
             return
         fresh = self._ran.with_suffix(".new")
-        fresh.write_text(json.dumps(ran))
-        fresh.replace(self._ran)
+        try:
+            fresh.write_text(json.dumps(ran))
+            fresh.replace(self._ran)
+        except OSError as error:  # it serves the quarantine's list; guests run on without it
+            log.error("what runs here is not written down", error=str(error))
