@@ -5,6 +5,7 @@ view commits nothing: it observes anew.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -72,10 +73,8 @@ class Leader:
         for bad in observed.unreadable:
             await self._say("Record", layout.leaf(bad.key), "Unreadable", f"{bad.key} is left alone: {bad.why}")
         scene = observed.scene
-        tickets = continuity.plan_tickets(scene, self._clock.wall())
-        continuity.check_plan(scene, tickets)
-        guests = compute.plan_guests(scene.compute)
-        compute.check_plan(scene.compute, guests.steps)
+        tickets = await self._checked_tickets(scene)
+        guests = await self._checked_guests(scene)
         changed = False
         for ticket_step in tickets.steps:
             changed |= await self._commit_ticket(term, ticket_step)
@@ -87,6 +86,30 @@ class Leader:
             await self._say("Application", alarm.application, "Alarm", alarm.message)
         await self._show(term, scene, guests, tickets)
         return changed
+
+    async def _checked_tickets(self, scene: continuity.Scene) -> continuity.Plan:
+        """A step that the check refuses is dropped and said: one strange record must not stop the region."""
+        plan = continuity.plan_tickets(scene, self._clock.wall())
+        sound = []
+        for step in plan.steps:
+            try:
+                continuity.check_plan(scene, replace(plan, steps=(step,)))
+                sound.append(step)
+            except AssertionError as error:
+                await self._say("Application", step.application, "PlanRefused", f"{step.verb} is not done: {error}")
+        return replace(plan, steps=tuple(sound))
+
+    async def _checked_guests(self, scene: continuity.Scene) -> compute.Plan:
+        """As for tickets."""
+        plan = compute.plan_guests(scene.compute)
+        sound = []
+        for step in plan.steps:
+            try:
+                compute.check_plan(scene.compute, [step])
+                sound.append(step)
+            except AssertionError as error:
+                await self._say("VirtualMachine", step.guest, "PlanRefused", f"{step.verb} is not done: {error}")
+        return replace(plan, steps=tuple(sound))
 
     def _observe(self) -> Observed:
         items = self._view.items(layout.ROOT)
