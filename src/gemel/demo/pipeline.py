@@ -1,0 +1,71 @@
+"""The steps one after the other, each within its deadline. What fails is told, and what needed it is left
+out; the rest goes on, so that one defect does not hide the others."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gemel.core.outcome import GemelError
+from gemel.demo.report import Outcome
+from gemel.demo.results import Results
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``field`` of the results is what ``act`` returns; ``needs`` are fields that must be there before it.
+    ``within`` seconds it must end."""
+
+    field: str
+    title: str
+    within: float
+    act: Callable[[Results], Awaitable[Any]]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    results: Results
+    outcomes: tuple[Outcome, ...]
+
+
+async def run_steps(
+    steps: Sequence[Step], begin: Callable[[int, Step], None], failed: Callable[[Outcome], None]
+) -> Ran:
+    """``begin`` and ``failed`` are told as it goes."""
+    results = Results()
+    outcomes: list[Outcome] = []
+    for number, step in enumerate(steps, start=1):
+        begin(number, step)
+        began = time.monotonic()
+        failure = _lacking(step, results)
+        if not failure:
+            value, failure = await _attempt(step, results)
+            if not failure:
+                results = replace(results, **{step.field: value})
+        outcome = Outcome(step.field, time.monotonic() - began, failure)
+        outcomes.append(outcome)
+        if failure:
+            failed(outcome)
+    return Ran(results, tuple(outcomes))
+
+
+def _lacking(step: Step, results: Results) -> str:
+    missing = [need.replace("_", " ") for need in step.needs if getattr(results, need) is None]
+    return f"left out: it needs {' and '.join(missing)}, which did not succeed" if missing else ""
+
+
+async def _attempt(step: Step, results: Results) -> tuple[Any, str]:
+    deadline = asyncio.timeout(step.within)
+    try:
+        async with deadline:
+            return await step.act(results), ""
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        return None, f"not done within {step.within:.0f} s"
+    except (GemelError, OSError, LookupError, ValueError) as error:
+        said = str(error) or repr(error)
+        expected = isinstance(error, GemelError)
+        return None, said if expected else f"{type(error).__name__}: {said}"
