@@ -331,6 +331,13 @@ def _current(scene: Scene, assignment: Assignment, host: HostName, life: Incarna
     return reported if reported.report.generation == assignment.generation else None
 
 
+def _fresh_generation(scene: Scene, guest: GuestName) -> int:
+    """Above every generation that a report still tells of: a word about a grant that was forgotten must never
+    be taken for a word about a later one."""
+    told = (each.report.generation for (_, name), each in scene.reports.items() if name == guest)
+    return max(told, default=0) + 1
+
+
 def _place(
     scene: Scene,
     guest: GuestFacts,
@@ -353,7 +360,7 @@ def _place(
         epoch=right.epoch,
         host=placed.host.name,
         incarnation=life,
-        generation=granted.assignment.generation + 1 if granted else 1,
+        generation=granted.assignment.generation + 1 if granted else _fresh_generation(scene, guest.name),
         reasons=(*reasons, *placed.reasons),
     )
     return Step(

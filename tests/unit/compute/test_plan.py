@@ -41,6 +41,13 @@ class TestPlace:
         assert done.needs == (("gra1-1", life("gra1-1")),)
         assert done.before is None
 
+    def test_with_a_generation_that_no_report_tells_of(self) -> None:
+        """Else the old word that it stopped would be taken for the next one."""
+        old = report("db", "par1-1", STOPPED, generation=2)
+        done = step(scene(guests=[guest("db")], reports=[old]), Verb.PLACE)
+        assert done.after is not None
+        assert done.after.generation == 3
+
     def test_not_without_ticket(self) -> None:
         assert "no ticket" in unplaced(scene(guests=[guest("db")], rights={}))
 
