@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +14,7 @@ from gemel.api.joining import Joining, JoinTerms, Signer
 from gemel.api.ledger import Ledger
 from gemel.api.metrics import Measured, Metrics
 from gemel.api.routes import hosts, region, resources, streams, verbs
-from gemel.api.services import Here, Identifier, Members, Services
+from gemel.api.services import Here, Identifier, Members, Services, known_parameters
 from gemel.api.wire import ErrorBody, HealthBody
 from gemel.core import layout
 from gemel.core.clock import Clock, SystemClock
@@ -69,7 +69,7 @@ def create_app(
     install_handlers(app)
     _add_probes(app)
     for part in (region, streams, hosts, verbs, resources):  # general addresses last
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[Depends(known_parameters)])
     app.add_middleware(BoundedBody, limit=MAX_BODY)
     app.add_middleware(Measured)
     return app

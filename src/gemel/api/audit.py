@@ -10,10 +10,14 @@ from enum import StrEnum
 
 from gemel.api.tokens import Identity
 from gemel.catalog.changes import Change
-from gemel.core import layout
+from gemel.core import layout, logs
+from gemel.core.clock import Clock
 from gemel.core.events import sortable_id
+from gemel.core.outcome import GemelError
 from gemel.core.resource import Model
-from gemel.core.store import Compare, KeyValue, Put, Store, unchanged
+from gemel.core.store import Compare, Delete, KeyValue, Put, Store, unchanged
+
+log = logs.get("gemel.api.audit")
 
 HEAD = layout.audit("head")
 
@@ -72,3 +76,30 @@ async def keep_denied(store: Store, identity: Identity, change: Change, at: date
     """Outside the chain: it changed nothing, and shall not get in the way of who may change."""
     record = record_of(identity, (change,), at, Outcome.DENIED)
     await store.commit((), [Put(layout.audit(sortable_id(at)), record.to_json())])
+
+
+KEPT = 20_000
+"""Records in the store; older ones are in the API's logs, each as a line of ``gemel.api.audit``."""
+AT_ONCE = 100
+
+
+async def prune(store: Store, keep: int = KEPT) -> int:
+    """Remove the oldest records beyond ``keep``; returns how many. Both sites' APIs may do it at once."""
+    listing = await store.list(layout.AUDIT)
+    keys = sorted(item.key for item in listing.items if item.key != HEAD)
+    old = keys[: max(0, len(keys) - keep)]
+    for start in range(0, len(old), AT_ONCE):
+        await store.commit((), [Delete(key) for key in old[start : start + AT_ONCE]])
+    return len(old)
+
+
+async def prune_every(store: Store, clock: Clock, seconds: float = 3600.0) -> None:
+    """Until cancelled. A store that does not answer is asked again the next time."""
+    while True:
+        try:
+            removed = await prune(store)
+            if removed:
+                log.info("audit records removed from the store", count=removed)
+        except GemelError as error:
+            log.warning("audit records not pruned", error=str(error))
+        await clock.sleep(seconds)

@@ -10,12 +10,14 @@ from pathlib import Path
 import uvicorn
 
 from gemel.api.app import create_app
+from gemel.api.audit import prune_every
 from gemel.api.config import ApiConfig, load_config
 from gemel.api.console import AgentConsoles
 from gemel.api.joining import FolderSigner, JoinTerms
 from gemel.api.tokens import TokenFile
 from gemel.catalog.region import MemberFacts
 from gemel.core import logs
+from gemel.core.clock import SystemClock
 from gemel.core.outcome import GemelError, Present
 from gemel.store.etcd import EtcdStore
 
@@ -64,9 +66,12 @@ async def serve(config: ApiConfig) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, server.stop)
+    pruning = asyncio.create_task(prune_every(store, SystemClock()), name="prune the audit trail")
     try:
         await server.serve()
     finally:
+        pruning.cancel()
+        await asyncio.gather(pruning, return_exceptions=True)
         await consoles.close()
         await store.close()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
@@ -67,6 +68,16 @@ async def require(request: Request, identity: Identity, role: Role, verb: str, k
     await services(request).ledger.deny(identity, Change(verb, kind, name, Action.UNCHANGED))
     message = f"{identity.user} is {identity.role.word}: to {verb} {kind} {name} takes {role.word}".rstrip()
     raise ApiError(403, "Forbidden", message, "ask an admin of this region for the role, or to do it")
+
+
+async def known_parameters(request: Request) -> None:
+    """A misspelt ``labelSelector`` must not select everything: what is not known is refused."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"this address takes {', '.join(sorted(known)) or 'none'}"
+        raise ApiError(422, "Invalid", f"there is no parameter {unknown[0]!r}", hint)
 
 
 def role_for(kind: Kind) -> Role:

@@ -26,11 +26,9 @@ def check_addresses(sound: Sound, existing: World, world: World) -> Iterator[Pro
 
 
 def _taken(sound: Sound, world: World, address: IPv4Address, path: str) -> Iterator[Problem]:
-    owners = [f"Host {name}" for name, host in world.hosts.items() if host.spec.address == address]
-    owners += [f"VirtualMachine {name}" for name, one in world.machines.items() if address in one.spec.addresses]
-    others = sorted(owner for owner in owners if owner != f"{sound.kind.name} {sound.name}")
+    others = [place for place in world.owners.get(address, ()) if place != sound.place]
     if others:
-        yield sound.problem(path, f"{address} is taken by {others[0]}", "an address that nobody has")
+        yield sound.problem(path, f"{address} is taken by {' '.join(others[0])}", "an address that nobody has")
 
 
 def _guest(sound: Sound, world: World, address: IPv4Address, path: str) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
+from gemel.catalog.membership import Membership
 from gemel.compute.kinds import (
     Assignment,
     GuestReport,
@@ -71,10 +72,8 @@ class Records:
         """Decoded values by what follows ``prefix`` in their keys."""
         found = {}
         for key, item in self.items.items():
-            if key.startswith(prefix):
-                value = decode(model, item.value)
-                if value is not None:
-                    found[key.removeprefix(prefix)] = value
+            if key.startswith(prefix) and (value := decode(model, item.value)) is not None:
+                found[key.removeprefix(prefix)] = value
         return found
 
     def one(self, key: str, model: type[M]) -> M | None:
@@ -149,11 +148,12 @@ class Records:
 
     def home(self, guest: str) -> str:
         """The application of a declared guest. Admission refuses that two select it."""
-        labels = self.machines[guest].metadata.labels
-        for name, application in sorted(self.applications.items()):
-            if application.spec.selector.matches(labels):
-                return name
-        return lone_application(guest)
+        claims = self._membership.claims(self.machines[guest].metadata.labels)
+        return claims[0] if claims else lone_application(guest)
+
+    @cached_property
+    def _membership(self) -> Membership:
+        return Membership.of((name, one.spec.selector) for name, one in self.applications.items())
 
     def leader(self, election: str) -> str | None:
         """Who holds an election's key."""

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from gemel.catalog.membership import Membership
 from gemel.catalog.records import App, Machine, Records
 from gemel.compute.kinds import HostSpec, ImageSpec, SiteSpec
 from gemel.continuity.kinds import ProtectionPolicySpec, TierSpec
@@ -78,21 +79,34 @@ class World:
     @cached_property
     def claims(self) -> dict[str, tuple[str, ...]]:
         """For each virtual machine the applications that select it."""
-        return {
-            guest: tuple(
-                name
-                for name, app in sorted(self.applications.items())
-                if app.spec.selector.matches(machine.metadata.labels)
-            )
-            for guest, machine in self.machines.items()
-        }
+        membership = Membership.of((name, app.spec.selector) for name, app in self.applications.items())
+        return {guest: membership.claims(machine.metadata.labels) for guest, machine in self.machines.items()}
+
+    @cached_property
+    def _members(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for guest, claims in sorted(self.claims.items()):
+            for application in claims:
+                found.setdefault(application, []).append(guest)
+        return found
+
+    @cached_property
+    def owners(self) -> dict[IPv4Address, tuple[Place, ...]]:
+        """Who has each address: hosts and virtual machines."""
+        found: dict[IPv4Address, list[Place]] = {}
+        for name, host in sorted(self.hosts.items()):
+            found.setdefault(host.spec.address, []).append(("Host", name))
+        for name, machine in sorted(self.machines.items()):
+            for address in machine.spec.addresses:
+                found.setdefault(address, []).append(("VirtualMachine", name))
+        return {address: tuple(each) for address, each in found.items()}
 
     def application_of(self, guest: str) -> App | None:
         claims = self.claims.get(guest, ())
         return self.applications[claims[0]] if claims else None
 
     def members(self, application: str) -> tuple[str, ...]:
-        return tuple(sorted(guest for guest, claims in self.claims.items() if application in claims))
+        return tuple(self._members.get(application, ()))
 
     def tiers_of(self, application: App, machine: Machine) -> tuple[TierSpec, ...]:
         return tuple(tier for tier in application.spec.tiers if tier.selector.matches(machine.metadata.labels))

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.api.world import Region, granted, lease_of
 from tests.unit.catalog.samples import BAD, Bad, documents_of, example_documents, resource, vm
 
+from gemel.api import audit
 from gemel.core import layout
 from gemel.core.store import Put
 
@@ -171,6 +172,15 @@ async def test_the_audit_trail_says_who_did_what_and_who_was_denied_it(region: R
     }
 
 
+async def test_the_oldest_records_leave_the_store_and_the_chain_goes_on(region: Region) -> None:
+    for number in range(5):
+        await region.apply(documents_of(resource("Site", f"s{number}", "")))
+    assert await audit.prune(region.store, keep=2) == 3
+    assert await audit.prune(region.store, keep=2) == 0
+    assert len((await region.ask("GET", "/audit")).json()["items"]) == 2
+    assert (await region.apply(documents_of(resource("Site", "s5", "")))).status_code == 200
+
+
 async def test_two_who_change_at_once_both_succeed_and_form_one_chain(region: Region) -> None:
     await region.declared()
     texts = [vm("cpu: 1", f"guest-{number}") for number in range(4)]
@@ -267,6 +277,13 @@ async def test_a_body_that_is_none(region: Region, body: bytes, status: int) -> 
     answer = await region.ask("POST", "/apply", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status
     assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["/vm?labelselector=app=bank", "/status?wide=true", "/events?about=vm&xyz=1"])
+async def test_a_parameter_that_is_not_known_is_refused_rather_than_ignored(region: Region, path: str) -> None:
+    answer = await region.ask("GET", path)
+    assert answer.status_code == 422
+    assert "there is no parameter" in answer.json()["message"]
 
 
 async def test_a_body_that_is_too_large(region: Region) -> None:

@@ -49,7 +49,7 @@ class Served:
 
     def __enter__(self) -> "Served":
         self._thread.start()
-        assert self._started.wait(30)
+        assert self._started.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,4 +77,4 @@ schema = schemathesis.openapi.from_dict(shared_app().openapi())
     suppress_health_check=list(HealthCheck),
 )
 def test_no_answer_that_is_not_declared(case: schemathesis.Case, served: Served) -> None:
-    case.call_and_validate(served.url, headers=HEADERS, checks=CHECKS, timeout=20)
+    case.call_and_validate(served.url, headers=HEADERS, checks=CHECKS, timeout=60)
