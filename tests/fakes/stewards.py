@@ -1,8 +1,10 @@
 """Two sites with their stewards over the in-memory store, images and wire: production code under virtual time."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ from typing import Any
 from gemel.compute.kinds import Assignment, GuestReport, GuestState, ImageSpec, VirtualMachineSpec
 from gemel.continuity.kinds import ApplicationSpec, ProtectionPolicySpec, Ticket, TicketPhase
 from gemel.core import layout
+from gemel.core.clock import Clock
 from gemel.core.election import Election
 from gemel.core.identity import Epoch, GuestName, HostName, Incarnation, SiteName, VolumeName
 from gemel.core.resource import Model
 from gemel.core.store import Put
 from gemel.core.view import View
 from gemel.storage.kinds import Cut, QuarantineRecord, ReplicaRecord, VolumeRecord
+from gemel.storage.ports import Fence
 from gemel.storage.scene import PREFIXES
 from gemel.storage.steward import Steward, Tools
 from gemel.store.memory import MemoryStore, Region
@@ -28,6 +32,15 @@ APP = "bank"
 POLICY: dict[str, Any] = {"recoveryPoint": "20s"}
 
 
+@dataclass(frozen=True)
+class Equipment:
+    """What a site's steward works with. ``images`` is typed as the fake for the tests that look inside."""
+
+    images: FakeImages
+    fence: Fence
+    transport: FakeTransport
+
+
 class SiteOfStewards:
     """One site: its images, its candidate for steward, and switches."""
 
@@ -36,8 +49,10 @@ class SiteOfStewards:
         self.site = site
         self.host = HostName(f"{site}-1")
         self.store = MemoryStore(region=world.region)
-        self.images = FakeImages(world.clock)
-        self.transport = FakeTransport(world.wire, f"https://{site}:7445")
+        equipment = world.equip(site)
+        self.images = equipment.images
+        self.fence = equipment.fence
+        self.transport = equipment.transport
         self.view = View(self.store, PREFIXES, world.clock)
         self.folder = folder
         self.allowed = True
@@ -45,7 +60,7 @@ class SiteOfStewards:
 
     def start(self) -> None:
         tools = Tools(
-            self.store, self.view, self.images, self.images, self.transport, self.world.clock, self.folder, self._digest
+            self.store, self.view, self.images, self.fence, self.transport, self.world.clock, self.folder, self._digest
         )
         steward = Steward(self.site, self.host, tools)
         election = Election(self.store, layout.steward(self.site), self.host, self.world.clock)
@@ -64,12 +79,19 @@ class SiteOfStewards:
 
 
 class World:
-    def __init__(self, folder: Path) -> None:
-        self.clock = VirtualClock()
+    def __init__(
+        self, folder: Path, clock: Clock | None = None, equip: Callable[[SiteName], Equipment] | None = None
+    ) -> None:
+        self.clock = clock or VirtualClock()
+        self.equip = equip or self._fakes
         self.region = Region(self.clock)
         self.wire = Wire(self.clock)
         self.store = MemoryStore(region=self.region)
         self.sites = {site: SiteOfStewards(self, site, folder) for site in (A, B)}
+
+    def _fakes(self, site: SiteName) -> Equipment:
+        images = FakeImages(self.clock)
+        return Equipment(images, images, FakeTransport(self.wire, f"https://{site}:7445"))
 
     # -- what others write -------------------------------------------------------------------------------
 
@@ -77,9 +99,9 @@ class World:
         return (await self.store.commit([], [Put(key, value.to_json())])).revision
 
     async def declare(self, kind: str, name: str, spec: Model, labels: dict[str, str] | None = None) -> None:
-        text = spec.to_json().decode()
-        labelled = "{" + ",".join(f'"{key}":"{value}"' for key, value in (labels or {}).items()) + "}"
-        document = f'{{"apiVersion":"gemel/v1","kind":"{kind}","metadata":{{"name":"{name}","labels":{labelled}}},"spec":{text}}}'
+        metadata = {"name": name, "labels": labels or {}}
+        declared = {"apiVersion": "gemel/v1", "kind": kind, "metadata": metadata, "spec": json.loads(spec.to_json())}
+        document = json.dumps(declared)
         await self.store.commit([], [Put(layout.resource(kind, name), document.encode())])
 
     async def declare_bank(
@@ -189,8 +211,10 @@ class World:
 
 
 @asynccontextmanager
-async def two_sites(folder: Path) -> AsyncIterator[World]:
-    world = World(folder)
+async def two_sites(
+    folder: Path, clock: Clock | None = None, equip: Callable[[SiteName], Equipment] | None = None
+) -> AsyncIterator[World]:
+    world = World(folder, clock, equip)
     views = [site.view for site in world.sites.values()]
     for view in views:
         await view.__aenter__()

@@ -23,7 +23,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.processes: dict[str, list[asyncio.subprocess.Process]] = {}
+        self.processes: dict[str, list[subprocess.Popen[bytes]]] = {}
         self.namespaces: list[str] = []
         self.plans = {
             site: ceph_plan(
@@ -55,8 +55,8 @@ class Stage:
 
     async def spawn(self, host: str, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         with (self.folder / f"{host}.{name}.out").open("ab") as out:
-            process = await asyncio.create_subprocess_exec(
-                *self._argv(host, argv),
+            process = subprocess.Popen(  # noqa: ASYNC220 (outlives the loop that starts it)
+                self._argv(host, argv),
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,
@@ -91,9 +91,8 @@ class Stage:
 
     async def kill_host(self, host: str) -> None:
         for process in self.processes.pop(host, []):
-            if process.returncode is None:
-                process.send_signal(signal.SIGKILL)
-            await process.wait()
+            process.send_signal(signal.SIGKILL)
+            await asyncio.to_thread(process.wait)
 
     async def stop(self) -> None:
         for host in list(self.processes):

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ class TimedOut(Exception):
 async def run(argv: Sequence[str], within: float) -> Ended:
     """To the end, or TimedOut after ``within`` seconds. Killed also when the caller is cancelled."""
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     try:
         async with asyncio.timeout(within):
@@ -37,10 +39,10 @@ async def run(argv: Sequence[str], within: float) -> Ended:
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """Kill it if it still runs, and wait until it is gone."""
+    """Kill it, and what it started, if it still runs; wait until it is gone."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
         await asyncio.shield(process.wait())
 
 
@@ -48,7 +50,12 @@ async def read_stream(argv: Sequence[str], stall: float) -> AsyncGenerator[bytes
     """Chunks of standard output, and at last how it ended. The program is held up while the reader is slow;
     TimedOut when it gives nothing for ``stall`` seconds."""
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, limit=CHUNK
+        *argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        limit=CHUNK,
     )
     assert process.stdout is not None and process.stderr is not None
     words = asyncio.create_task(_last_words(process.stderr))
@@ -67,10 +74,10 @@ async def read_stream(argv: Sequence[str], stall: float) -> AsyncGenerator[bytes
 
 
 async def write_stream(argv: Sequence[str], stream: AsyncIterator[bytes], stall: float) -> Ended:
-    """Feed ``stream`` to standard input; the caller closes it. When the stream raises, the program is killed before it sees an
-    end of input, and the stream's error is raised."""
+    """Feed ``stream`` to standard input; the caller closes it. When the stream raises, the program is killed
+    before it sees an end of input, and the stream's error is raised."""
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        *argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
     assert process.stdin is not None and process.stderr is not None
     words = asyncio.create_task(_last_words(process.stderr))
