@@ -8,10 +8,11 @@ from pathlib import Path
 from gemel.agent.host import Engines, HostAgent
 from gemel.agent.journal import Journal
 from gemel.agent.world import HostWorld, Records
+from gemel.compute.guest import tap_name
 from gemel.compute.kinds import GuestState, HostSpec, VirtualMachineSpec
 from gemel.continuity.authority import LeaseTerms
 from gemel.continuity.kinds import ApplicationSpec, ProtectionPolicySpec, Ticket
-from gemel.continuity.lease import Identity, LeaseFile
+from gemel.continuity.lease import Identity, LeaseFile, Life
 from gemel.control.leader import Leader
 from gemel.core import layout
 from gemel.core.election import Election, Leadership, Terms
@@ -19,12 +20,15 @@ from gemel.core.events import Recorder
 from gemel.core.identity import HostName, SiteName
 from gemel.core.outcome import Present, Unknown
 from gemel.core.resource import Metadata, Model, Resource
-from gemel.core.store import Put
+from gemel.core.store import Delete, Put
 from gemel.core.view import View
 from gemel.network.local import RouteKeeper
 from gemel.network.ports import Announcement, HostRoute
 from gemel.store.memory import MemoryStore, Region
-from tests.fakes.hypervisor import Fabric, FakeHypervisor
+from tests.fakes.hypervisor import Fabric
+from tests.simulation.invariants import Invariants
+from tests.simulation.outside import Daemon, DistantStore
+from tests.simulation.pausing import Gate, spawn
 from tests.simulation.virtual import VirtualClock
 
 PREFIX = "198.19.1."
@@ -56,26 +60,49 @@ class FakeRoutes:
         self.routes.clear()
         return gone
 
+    def lose_taps(self, taps: set[str]) -> None:
+        """The kernel removes the routes of an interface with it."""
+        self.routes = {route for route in self.routes if route.tap not in taps}
+
+
+class QuickLeaseFile(LeaseFile):
+    """The lease file without a disk: it is written twice a second for each host, and read ten times."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"))
+        self._life: Life | None = None
+
+    def write(self, life: Life) -> None:
+        self._life = life
+
+    def read(self) -> Life | None:
+        return self._life
+
+    def remove(self) -> None:
+        self._life = None
+
 
 class SimulatedHost:
     """One host: its agent's tasks can be killed or hung, its power cut, its link to the store taken away."""
 
-    def __init__(self, region: "SimulatedRegion", site: str, name: str, folder: Path) -> None:
+    def __init__(self, region: "SimulatedRegion", site: str, name: str, folder: Path, rate: float) -> None:
         self.region, self.site, self.name = region, SiteName(site), HostName(name)
-        self.store = MemoryStore(region.clock, region.state)
-        self.store.link.patience = 1.0
-        self.hypervisor = FakeHypervisor(name, region.clock, region.fabric)
+        self.clock = VirtualClock(rate=rate)
+        self.store = DistantStore(name, self.clock, region.state)
+        self.hypervisor = Daemon(name, region.clock, region.fabric)
+        self.gate = Gate()
         self.routes = FakeRoutes()
         self.folder = folder / name
         self.folder.mkdir()
         self.boot = 0
         self.tasks: list[asyncio.Task[None]] = []
         self.watchdog: asyncio.Task[None] | None = None
-        self.file = LeaseFile(self.folder / "lease.json")
+        self.file = QuickLeaseFile()
 
     def start(self) -> None:
         """Boot, or start the agent again."""
-        clock = self.region.clock
+        clock = self.clock
+        self.gate = Gate()
         view = View(self.store, (layout.ROOT,), clock)
         keeper_routes = RouteKeeper(self.routes)
 
@@ -104,18 +131,32 @@ class SimulatedHost:
             engines=Engines(self.hypervisor, self.hypervisor, keeper_routes),
             world=world,
         )
-        self.tasks = [asyncio.create_task(work) for work in (view.run(), agent.keeper.run(), agent.run())]
+        self.tasks = [spawn(self.gate, work) for work in (view.run(), agent.keeper.run(), agent.run())]
+        self.start_watchdog()
+
+    def start_watchdog(self) -> None:
         if self.watchdog is None:
             self.watchdog = asyncio.create_task(self._watch())
+
+    def stop_watchdog(self) -> None:
+        if self.watchdog is not None:
+            self.watchdog.cancel()
+            self.watchdog = None
 
     async def _watch(self) -> None:
         """The watchdog's rule on virtual time."""
         while True:
             life = self.file.read()
-            if life is None or life.boot != f"boot-{self.boot}" or self.region.clock.monotonic() >= life.watchdog_deadline:
+            if life is None or life.boot != f"boot-{self.boot}" or self.clock.monotonic() >= life.watchdog_deadline:
                 self.hypervisor.kill_all()
                 self.routes.withdraw_all()
-            await self.region.clock.sleep(0.1)
+            await self.clock.sleep(0.1)
+
+    def announced(self) -> list[IPv4Address]:
+        taps, self.hypervisor.taps = self.hypervisor.taps, set()
+        here = {tap_name(name) for name in self.hypervisor.domains}
+        self.routes.lose_taps(taps - here)
+        return [route.address for route in self.routes.routes]
 
     def kill_agent(self) -> None:
         for task in self.tasks:
@@ -124,9 +165,7 @@ class SimulatedHost:
 
     def power_off(self) -> None:
         self.kill_agent()
-        if self.watchdog is not None:
-            self.watchdog.cancel()
-            self.watchdog = None
+        self.stop_watchdog()
         self.hypervisor.power_off()
         self.routes.routes.clear()
 
@@ -145,18 +184,21 @@ class SimulatedRegion:
         self.settle = settle
         self.fabric = Fabric()
         self.admin = MemoryStore(self.clock, self.state)
+        self.invariants = Invariants(self.state.state, self.fabric, self.clock.monotonic)
+        slow = self.terms.drift * 0.9  # a host's clock that loses: it believes that it has more time
         self.hosts = {
-            f"{site}-{number}": SimulatedHost(self, site, f"{site}-{number}", folder)
+            f"{site}-{number}": SimulatedHost(self, site, f"{site}-{number}", folder, 1 - slow * (number % 2))
             for site in ("par1", "gra1")
             for number in range(1, hosts + 1)
         }
-        self.controllers: dict[str, MemoryStore] = {}
+        self.controllers: dict[str, DistantStore] = {}
+        self.gates: dict[str, Gate] = {}
+        self.specs: dict[str, HostSpec] = {}
+        self.machines: dict[str, tuple[VirtualMachineSpec, str]] = {}
         self.tasks: list[asyncio.Task[None]] = []
 
     async def declare(self, kind: str, name: str, spec: Model, **labels: str) -> None:
-        resource = Resource(
-            api_version="gemel/v1", kind=kind, metadata=Metadata(name=name, labels=labels), spec=spec
-        )
+        resource = Resource(api_version="gemel/v1", kind=kind, metadata=Metadata(name=name, labels=labels), spec=spec)
         await self.admin.commit([], [Put(layout.resource(kind, name), resource.to_json())])
 
     async def start(self) -> None:
@@ -170,12 +212,13 @@ class SimulatedRegion:
             spec = HostSpec.model_validate(
                 {"site": host.site, "cpu": 8, "memory": "8Gi", "address": f"198.18.1.{number + 1}"}
             )
+            self.specs[name] = spec
             await self.declare("Host", name, spec)
             host.start()
         for identity in ("par1", "gra1", "wit"):
-            self.controllers[identity] = MemoryStore(self.clock, self.state)
-            self.controllers[identity].link.patience = 1.0
-            self.tasks.append(asyncio.create_task(self._controller(identity)))
+            self.controllers[identity] = DistantStore(identity, self.clock, self.state)
+            self.gates[identity] = Gate()
+            self.tasks.append(spawn(self.gates[identity], self._controller(identity)))
 
     async def _controller(self, identity: str) -> None:
         store = self.controllers[identity]
@@ -195,12 +238,31 @@ class SimulatedRegion:
             machine = VirtualMachineSpec.model_validate(
                 {"memory": "256Mi", "boot": {"image": "tiny"}, "addresses": [f"{PREFIX}{first + number}"]}
             )
-            await self.declare("VirtualMachine", f"{name}-{number}", machine, app=name)
+            self.machines[f"{name}-{number}"] = (machine, name)
+            await self.set_running(f"{name}-{number}", True)
         app = ApplicationSpec.model_validate(
-            {"selector": {"matchLabels": {"app": name}}, "preferredSite": site, "protection": "gold",
-             "tiers": [{"name": "all", "selector": {"matchLabels": {"app": name}}}]}
+            {
+                "selector": {"matchLabels": {"app": name}},
+                "preferredSite": site,
+                "protection": "gold",
+                "tiers": [{"name": "all", "selector": {"matchLabels": {"app": name}}}],
+            }
         )
         await self.declare("Application", name, app)
+
+    async def set_running(self, guest: str, running: bool) -> None:
+        machine, app = self.machines[guest]
+        await self.declare("VirtualMachine", guest, machine.model_copy(update={"running": running}), app=app)
+
+    async def set_schedulable(self, host: str, schedulable: bool) -> None:
+        await self.declare("Host", host, self.specs[host].model_copy(update={"schedulable": schedulable}))
+
+    async def undeclare(self, host: str) -> None:
+        """Someone's hand removes the record of a host that lives."""
+        await self.admin.commit([], [Delete(layout.resource("Host", host))])
+
+    async def wish(self, verb: str, name: str, wish: Model) -> None:
+        await self.admin.commit([], [Put(layout.request(verb, name), wish.to_json())])
 
     def cut(self, *names: str) -> None:
         """No store member is reachable from these hosts (and from the controllers so named)."""
@@ -210,7 +272,7 @@ class SimulatedRegion:
 
     def heal(self) -> None:
         for store in (*(host.store for host in self.hosts.values()), *self.controllers.values()):
-            store.link.up = True
+            store.link.up, store.deaf, store.late, store.link.lose_answers = True, False, 0.0, 0
 
     async def ticket(self, application: str) -> Ticket | None:
         found = await self.admin.get(layout.ticket(application))
@@ -239,12 +301,7 @@ class SimulatedRegion:
 
     def check(self) -> None:
         """Invariants over the whole history."""
-        assert not self.fabric.double_runs(), self.fabric.double_runs()
-        claims: dict[IPv4Address, str] = {}
-        for host in self.hosts.values():
-            for route in host.routes.routes:
-                assert route.address not in claims, f"{route.address} at {host.name} and {claims[route.address]}"
-                claims[route.address] = host.name
+        self.invariants.check({host.name: host.announced() for host in self.hosts.values()})
 
 
 __all__ = ["GuestState", "SimulatedRegion"]

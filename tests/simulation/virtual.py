@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from tests.simulation.pausing import task_factory
+
 T = TypeVar("T")
 
 
@@ -30,25 +32,28 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _Jump()
         selector.loop = self
         super().__init__(selector)
+        self.set_task_factory(task_factory)
 
     def time(self) -> float:
         return self.now
 
 
 class VirtualClock:
-    """The Clock port on the running virtual loop. ``skew`` shifts the wall clock, which decides nothing."""
+    """The Clock port on the running virtual loop. ``skew`` shifts the wall clock, which decides nothing;
+    ``rate`` is how fast this clock goes (0.999: it loses a millisecond a second)."""
 
-    def __init__(self, skew: float = 0.0) -> None:
+    def __init__(self, skew: float = 0.0, rate: float = 1.0) -> None:
         self._skew = skew
+        self._rate = rate
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return asyncio.get_running_loop().time() * self._rate
 
     def wall(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.monotonic() + self._skew)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds / self._rate)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
