@@ -13,16 +13,17 @@ from gemel.compute.ports import Domain, DomainChange, DomainEvent, Executioner, 
 from gemel.continuity.authority import LeaseTerms
 from gemel.continuity.kinds import Ticket
 from gemel.continuity.lease import HostLeaseKeeper, Identity, LeaseFile
+from gemel.continuity.quarantine import may_release
 from gemel.core import layout
 from gemel.core.clock import Clock
 from gemel.core.events import About, Recorder
-from gemel.core.identity import Epoch, GuestName
+from gemel.core.identity import Epoch, GuestName, VolumeName
 from gemel.core.outcome import GemelError, Present
 from gemel.core.signal import Signal
 from gemel.core.store import Put, Store, unchanged
 from gemel.core.view import View
 from gemel.network.local import RouteKeeper
-from gemel.storage.kinds import QuarantineRecord, QuarantineState
+from gemel.storage.kinds import QuarantineRecord, QuarantineState, ReplicaRecord, VolumeRecord
 
 log = structlog.get_logger("gemel.agent")
 
@@ -130,6 +131,7 @@ class HostAgent:
             self._fresh = False
         await self.guests.turn()
         await self._remember()
+        await self._let_go()
 
     async def _listen(self) -> None:
         """Events only make things faster: whatever they miss, the next turn puts right."""
@@ -173,6 +175,25 @@ class HostAgent:
             about = About(kind="VirtualMachine", name=name)
             await self._recorder.warning(about, "Quarantined", record.reason, epoch)
         self._journal.remember({})
+
+    async def _let_go(self) -> None:
+        """Guests held here are released when the site agrees with the tickets again."""
+        prefix = layout.quarantine(self._identity.site, "guest.")
+        for name, record in self._records.all(prefix, QuarantineRecord).items():
+            if record.host != self._identity.host or record.state is not QuarantineState.HELD:
+                continue
+            ticket = self._records.get(layout.ticket(record.application), Ticket)
+            volumes = self._records.all(layout.VOLUMES, VolumeRecord).values()
+            ours = [volume for volume in volumes if volume.application == record.application]
+            copies = self._records.all(layout.REPLICAS, ReplicaRecord)
+            replicas = {VolumeName(volume): replica for volume, replica in copies.items()}
+            if not may_release(record, ticket, ours, replicas):
+                continue
+            guard = unchanged(layout.lease(self._identity.host), self.keeper.key_revision)
+            free = record.model_copy(update={"state": QuarantineState.RELEASED})
+            await self._store.commit([guard], [Put(prefix + name, free.to_json())])
+            about = About(kind="VirtualMachine", name=name)
+            await self._recorder.normal(about, "Released", f"{self._identity.site} agrees with the ticket again")
 
     def _held(self, name: GuestName, epoch: Epoch) -> QuarantineRecord | None:
         application = self.world.application(name)

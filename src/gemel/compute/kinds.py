@@ -78,7 +78,8 @@ class VirtualMachineSpec(Model):
     disks: tuple[DiskSpec, ...] = Field(default=(), max_length=24)
     addresses: tuple[IPv4Address, ...] = Field(default=(), max_length=8)
     config: dict[str, str] = Field(default_factory=dict)
-    """Handed to the guest through fw_cfg as ``opt/gemel/config``, lines of KEY='value'."""
+    """Handed to the guest through fw_cfg as ``opt/gemel/config.b64``: base64 of lines of KEY='value'. Whoever may
+    read virtual machines, or the host's process list, can read it: no place for secrets that matter."""
     placement: PlacementSpec = PlacementSpec()
 
 

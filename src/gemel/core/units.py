@@ -16,7 +16,7 @@ _DURATION_FACTOR = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def parse_size(value: Any) -> int:
     """Bytes of ``4Gi``. Raises ValueError that names the accepted units."""
-    match = _SIZE.match(value) if isinstance(value, str) else None
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a size: write a whole number with Ki, Mi, Gi, Ti or Pi, such as 4Gi")
     return int(match[1]) * _SIZE_FACTOR[match[2]]
@@ -41,7 +41,7 @@ def human_size(size: float) -> str:
 
 def parse_duration(value: Any) -> float:
     """Seconds of ``20s``. Raises ValueError that names the accepted units."""
-    match = _DURATION.match(value) if isinstance(value, str) else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a duration: write a whole number with ms, s, m, h or d, such as 20s")
     return int(match[1]) * _DURATION_FACTOR[match[2]]
