@@ -11,10 +11,12 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from gemel.agent.config import AgentConfig
 from gemel.agent.host import HostAgent
+from gemel.agent.metrics import render
+from gemel.core.clock import SystemClock
 from gemel.core.identity import NAME
 
 TAIL = 65536
@@ -33,7 +35,7 @@ def make_app(agent: HostAgent, consoles: Path) -> FastAPI:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(render(agent, SystemClock()), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/v1/console/{guest}")
     async def console(guest: str, follow: bool = False) -> Response:

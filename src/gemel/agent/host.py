@@ -69,11 +69,13 @@ class HostAgent:
         self.guests = Guests(engines.hypervisor, store, clock, self.world)
         self._wake = Signal(clock)
         self.guests.on_done(self._wake.notify)
+        self.fences = 0
         self._fresh = True
         """No turn yet in this life: what earlier lives left has to be sorted first."""
 
     def fence(self, why: str) -> None:
         """At once, and without the event loop's help: every guest killed, every route withdrawn."""
+        self.fences += 1
         killed = self._engines.executioner.kill_all()
         self._engines.routes.fence()
         self.guests.abandon()
@@ -81,6 +83,11 @@ class HostAgent:
         for name in killed:
             self._journal.note(name, "fenced", detail=why)
         log.error("fenced", why=why, killed=killed)
+
+    @property
+    def fresh_at(self) -> float:
+        """Monotonic time of the region store's last word."""
+        return self._view.fresh_at
 
     async def _clean(self) -> None:
         """Return when nothing runs here and nothing is under way that could still start something."""

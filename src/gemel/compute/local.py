@@ -5,7 +5,7 @@ The right to run is asked again at the last moment before a start.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -100,6 +100,10 @@ class Guests:
     def busy(self) -> bool:
         """Acts are under way whose outcome is not known yet: a start may still bring a guest up."""
         return any(case.task is not None for case in self._cases.values())
+
+    def states(self) -> Iterator[GuestState]:
+        """Of every guest, the state last reported."""
+        return (case.reported.state for case in self._cases.values() if case.reported is not None)
 
     def abandon(self) -> None:
         """The lease is lost: acts under way are cancelled, but for starts. The engine goes on with a start
