@@ -85,7 +85,6 @@ async def _perform(keep: bool, out: Path) -> int:
     console = Console()
     narrator = Narrator(console, began)
     bench = _workbench(narrator, out)
-    out.mkdir(parents=True, exist_ok=True)
     steps = plan_steps(bench)
     try:
         ran = await run_steps(
@@ -101,6 +100,7 @@ async def _perform(keep: bool, out: Path) -> int:
 
 
 def _workbench(narrator: Narrator, out: Path) -> Workbench:
+    out.mkdir(parents=True, exist_ok=True)
     region, cast = Region(), read_cast()
     client = OutsideClient(region, cast.connection, out / "samples.jsonl")
     return Workbench(region, FaultBench(region.topology, region.folder), narrator, client, cast, out, [], [])

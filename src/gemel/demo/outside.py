@@ -16,6 +16,7 @@ from gemel.demo.samples import Sample, first_answer, parse_samples
 from gemel.engines.pki import write_private
 from gemel.lab.process import OBSERVER, is_alive, signal_group
 from gemel.lab.region import Region
+from gemel.lab.state import ProcessRecord
 
 NODE = "client"
 NAME = "demo-client"
@@ -85,8 +86,7 @@ class OutsideClient:
 
     async def stop(self) -> None:
         """End it, and forget it: a process that was meant to end is no dead one. Nothing when it never ran."""
-        key = f"{OBSERVER}/{NAME}"
-        record = self._region.state.read().processes.get(key)
+        record = self._record()
         if record is None:
             return
         deadline = time.monotonic() + _STOP_WITHIN
@@ -96,8 +96,7 @@ class OutsideClient:
                 signal_group(record, signal.SIGKILL)
             await asyncio.sleep(_LOOK)
             self._region.spawner.reap()
-        with self._region.state.edit() as state:
-            state.processes.pop(key, None)
+        self._region.spawner.forget(OBSERVER, NAME)
 
     def samples(self) -> tuple[Sample, ...]:
         """All so far."""
@@ -121,13 +120,16 @@ class OutsideClient:
     ) -> Sample:
         deadline = time.monotonic() + within
         while (found := seen(self.samples())) is None:
-            record = self._region.state.read().processes.get(f"{OBSERVER}/{NAME}")
+            record = self._record()
             if record is None or not is_alive(record):
                 raise Permanent(f"the outside client has ended; see {self._region.folder.logs / OBSERVER}")
             if time.monotonic() > deadline:
                 raise Retryable(f"waited {within:.0f} s for {what}: {self._last_failure(target)}")
             await asyncio.sleep(_LOOK)
         return found
+
+    def _record(self) -> ProcessRecord | None:
+        return self._region.state.read().processes.get(f"{OBSERVER}/{NAME}")
 
     def _last_failure(self, target: str) -> str:
         failed = [each for each in self._samples if each.target == target and not each.ok]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gemel.cli.exits import CommandFailed
 from gemel.core.outcome import GemelError
 from gemel.demo.report import Outcome
 from gemel.demo.results import Results
@@ -57,15 +58,17 @@ def _lacking(step: Step, results: Results) -> str:
 
 
 async def _attempt(step: Step, results: Results) -> tuple[Any, str]:
+    """(what it found, why it failed). A defect of a step is one more way to fail: the report must be written."""
     deadline = asyncio.timeout(step.within)
     try:
         async with deadline:
             return await step.act(results), ""
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        return None, f"not done within {step.within:.0f} s"
-    except (GemelError, OSError, LookupError, ValueError) as error:
-        said = str(error) or repr(error)
-        expected = isinstance(error, GemelError)
-        return None, said if expected else f"{type(error).__name__}: {said}"
+    except TimeoutError as error:
+        return None, f"not done within {step.within:.0f} s" if deadline.expired() else _words(error)
+    except Exception as error:
+        return None, _words(error)
+
+
+def _words(error: Exception) -> str:
+    on_purpose = isinstance(error, GemelError | CommandFailed)
+    return str(error) if on_purpose else f"{type(error).__name__}: {error}"

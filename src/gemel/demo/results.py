@@ -57,8 +57,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class SiteLoss:
-    """``dark``: when nothing passed any more. ``seconds_to_answer``: from the cut to the first commit. ``replica_age_seconds``: at the
-    cut, of the moment that the other site went on from. ``holes``: lost writes older than a kept one."""
+    """``dark``: when nothing passed any more. ``seconds_to_answer``: from the cut to the first acknowledged
+    commit. ``replica_age_seconds``: at the cut, of the moment that the other site went on from. ``holes``:
+    lost writes that are older than a kept one."""
 
     site: str
     survivor: str

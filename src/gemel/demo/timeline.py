@@ -70,7 +70,7 @@ class Picture:
 
 
 WIDTH, GUTTER, RIGHT = 1280, 138, 24
-_LANE, _BAR, _GROUP = 24, 14, 30
+_LANE, _BAR, _INSET, _GROUP = 24, 14, 3, 30
 _HEAD, _BAND_ROW, _PIN_ROW = 74, 18, 20
 _CHARACTER = 6.1
 """Width of a character of the 11-pixel face, on the generous side."""
@@ -207,7 +207,10 @@ def _lane(lane: Lane, y: float, frame: _Frame) -> Iterable[str]:
         x = frame.x(bar.begin)
         width = max(1.5, frame.x(bar.end) - x)
         told = f"{lane.name} {bar.label}: {bar.begin - frame.begin:.1f} to {bar.end - frame.begin:.1f} s"
-        yield f"<g><title>{escape(told)}</title>{_rect(x, y, width, _BAR, bar.tone.value)}</g>"
+        edge = ' stroke="#ffffff"' if bar.label else ""  # between two spells of one colour
+        inset = _INSET if bar.tone is Tone.GOOD else 0  # failures differ by more than their colour
+        shape = _rect(x, y + inset, width, _BAR - 2 * inset, bar.tone.value, edge)
+        yield f"<g><title>{escape(told)}</title>{shape}</g>"
         if bar.label and _label_width(bar.label) <= width:
             yield _text(x + 5, y + _BAR - 3.5, bar.label, fill="#ffffff", font_size="10")
 
