@@ -23,7 +23,7 @@ from gemel.core import layout
 from gemel.core.identity import lone_application
 from gemel.core.resource import Model, Resource
 from gemel.core.store import KeyValue
-from gemel.storage.kinds import Cut, QuarantineRecord, ReplicaRecord, VolumeRecord
+from gemel.storage.kinds import Backlog, Cut, QuarantineRecord, ReplicaRecord, VolumeRecord
 
 M = TypeVar("M", bound=Model)
 Machine = Resource[VirtualMachineSpec]
@@ -132,6 +132,10 @@ class Records:
     @cached_property
     def replicas(self) -> dict[str, ReplicaRecord]:
         return self.under(layout.REPLICAS, ReplicaRecord)
+
+    @cached_property
+    def backlogs(self) -> dict[str, Backlog]:
+        return self.under(layout.BACKLOG, Backlog)
 
     @cached_property
     def quarantine(self) -> dict[str, QuarantineRecord]:

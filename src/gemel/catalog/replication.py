@@ -24,8 +24,9 @@ class VolumeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """``age``: seconds since the last moment that is complete on the other side. ``unshipped``: bytes of the
-    cut under way that are not there yet (what was written since that cut is not in it)."""
+    """``age``: seconds since the last moment that is complete on the other side. ``unshipped``: bytes that are
+    not there yet: what the writer's steward last measured, or what is left of the cut under way if that is
+    more (a measurement is some seconds old)."""
 
     state: VolumeState
     age: float | None
@@ -80,6 +81,15 @@ def _state(
 
 
 def _unshipped(records: Records, volume: VolumeRecord, replica: ReplicaRecord) -> int:
+    measured = records.backlogs.get(volume.volume)
+    under_way = _left_of_cut(records, volume, replica)
+    if measured is None or measured.epoch != volume.epoch or not replica.complete:
+        return under_way
+    # Measured from an older snapshot it would count what has arrived since.
+    return max(under_way, measured.size) if measured.since == replica.complete[-1].snapshot else under_way
+
+
+def _left_of_cut(records: Records, volume: VolumeRecord, replica: ReplicaRecord) -> int:
     cut = records.cuts.get(volume.application)
     if cut is None or cut.phase is not CutPhase.TAKEN or cut.epoch != volume.epoch:
         return 0

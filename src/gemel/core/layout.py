@@ -12,6 +12,7 @@
     /gemel/v1/cuts/<application>            Cut; by the steward of the ticket's site
     /gemel/v1/frozen/<application>/<host>   FreezeAnswer; by agents
     /gemel/v1/replicas/<volume>             ReplicaRecord; by the steward of the other site
+    /gemel/v1/backlog/<volume>              Backlog; by the steward of the ticket's site
     /gemel/v1/quarantine/<site>/<name>      QuarantineRecord; by agents (guests) and stewards (volumes)
     /gemel/v1/status/<Kind>/<name>          observed summary of a resource; by controllers and agents
     /gemel/v1/events/<sortable id>          what happened, on a lease of an hour
@@ -30,6 +31,7 @@ VOLUMES = ROOT + "volumes/"
 CUTS = ROOT + "cuts/"
 FROZEN = ROOT + "frozen/"
 REPLICAS = ROOT + "replicas/"
+BACKLOG = ROOT + "backlog/"
 QUARANTINE = ROOT + "quarantine/"
 STATUS = ROOT + "status/"
 EVENTS = ROOT + "events/"
@@ -80,6 +82,10 @@ def frozen(application: str, host: str) -> str:
 
 def replica(volume: str) -> str:
     return REPLICAS + volume
+
+
+def backlog(volume: str) -> str:
+    return BACKLOG + volume
 
 
 def quarantine(site: str, name: str) -> str:

@@ -125,6 +125,17 @@ class ReplicaRecord(Model):
     error: str = ""
 
 
+class Backlog(Model):
+    """What the writer's image holds beyond ``since``, the last snapshot that was complete elsewhere when this
+    was measured."""
+
+    volume: VolumeName
+    epoch: Epoch
+    since: str
+    size: int
+    measured_at: datetime
+
+
 class QuarantineState(StrEnum):
     HELD = "Held"
     SALVAGED = "Salvaged"

@@ -22,6 +22,7 @@ from gemel.core.outcome import Conflict, GemelError
 from gemel.core.store import Store
 from gemel.core.view import View
 from gemel.storage import plan
+from gemel.storage.backlog import keep_measuring
 from gemel.storage.bases import Bases, DigestOf, file_digest
 from gemel.storage.desk import Desk, log
 from gemel.storage.follower import Follower
@@ -115,6 +116,7 @@ class _Term:
         desk.transport.serve(self._export)
         log.info("steward's term began", site=desk.site, host=desk.host, term=desk.term.create_revision)
         watch = asyncio.create_task(self._hold_to_authority(), name=f"authority of {desk.site}'s steward")
+        measuring = asyncio.create_task(keep_measuring(desk), name=f"backlog of {desk.site}")
         try:
             await desk.view.ready()
             while True:
@@ -126,7 +128,7 @@ class _Term:
                     watch.result()
         finally:
             desk.transport.serve(None)
-            await self._stop(watch)
+            await self._stop(watch, measuring)
             log.info("steward's term ended", site=desk.site, host=desk.host, term=desk.term.create_revision)
 
     async def _hold_to_authority(self) -> None:
@@ -137,8 +139,8 @@ class _Term:
                     if memory.task is not None:
                         memory.task.cancel()
 
-    async def _stop(self, watch: asyncio.Task[None]) -> None:
-        tasks = [watch, *(memory.task for memory in self._memory.values() if memory.task is not None)]
+    async def _stop(self, *always: asyncio.Task[None]) -> None:
+        tasks = [*always, *(memory.task for memory in self._memory.values() if memory.task is not None)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -58,6 +58,7 @@ _WRITES: Mapping[Role, tuple[str, ...]] = {
         layout.VOLUMES,
         layout.CUTS,
         layout.REPLICAS,
+        layout.BACKLOG,
         layout.EVENTS,
     ),
     Role.VIEWER: (),
