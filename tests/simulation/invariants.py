@@ -3,7 +3,7 @@
 1. No guest executes on two hosts at once.
 2. When the store forgets a host's lease, no guest executes on the host: that is what the forgetting proves.
 3. A guest that executes under an epoch has stopped when a newer epoch is committed.
-4. Only the elected leader changes tickets and assignments.
+4. Only the elected leader changes tickets, assignments and what is shown of them.
 5. No address is announced by two hosts.
 """
 
@@ -60,7 +60,7 @@ class Invariants:
         done = self._commit(compares, writes)
         if done.succeeded:
             for write in writes:
-                if write.key.startswith((layout.TICKETS, layout.ASSIGNMENTS)):
+                if write.key.startswith((layout.TICKETS, layout.ASSIGNMENTS, layout.STATUS)):
                     self._decided(write)
         return done
 

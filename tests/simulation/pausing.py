@@ -40,12 +40,13 @@ COMMITTER: ContextVar[str] = ContextVar("committer", default="")
 def _behind(gate: Gate, inner: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     step: Callable[[Any], Any] = inner.send
     value: Any = None
+    killed = False
     while True:
         try:
-            while gate.closed:
+            while gate.closed and not killed:
                 yield from gate.wait()
         except BaseException as error:  # cancelled while stopped: SIGKILL needs no SIGCONT
-            step, value = inner.throw, error
+            step, value, killed = inner.throw, error, True
         try:
             waited = step(value)
         except StopIteration as done:
@@ -55,6 +56,7 @@ def _behind(gate: Gate, inner: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]
             step = inner.send
         except BaseException as error:
             step, value = inner.throw, error
+            killed = killed or isinstance(error, asyncio.CancelledError)
 
 
 def task_factory(

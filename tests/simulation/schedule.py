@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from gemel.compute.requests import MigrateRequest
 from gemel.continuity.guards import MOVE
 from gemel.continuity.kinds import MoveRequest
+from gemel.core import layout
 from gemel.core.identity import GuestName, SiteName
 from tests.fakes.hypervisor import MigrationFault
 from tests.simulation.region import SimulatedHost, SimulatedRegion
@@ -21,8 +22,14 @@ PAUSES = (0.1, 0.7, 2.0, 6.0, 6.9, 8.5, 15.0)
 
 class Schedule:
     def __init__(
-        self, region: SimulatedRegion, seed: int, only: Sequence[str] = (), pauses: Sequence[float] = PAUSES
+        self,
+        region: SimulatedRegion,
+        seed: int,
+        only: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
+        """``only`` these verbs (one that is named twice is drawn twice as often), on these ``hosts``."""
         self.region = region
         self.draw = random.Random(seed)
         self.log: list[str] = []
@@ -30,17 +37,17 @@ class Schedule:
         self._off: set[str] = set()
         self._dead: set[str] = set()
         self._undeclared: set[str] = set()
-        verbs = {name.removeprefix("do_"): getattr(self, name) for name in sorted(dir(self)) if name.startswith("do_")}
-        self._verbs: dict[str, Callable[[SimulatedHost], Awaitable[None]]] = {
-            name: verb for name, verb in verbs.items() if not only or name in only
-        }
+        every = [name.removeprefix("do_") for name in sorted(dir(self)) if name.startswith("do_")]
+        self._verbs = tuple(only or every)
+        self._hosts = tuple(hosts or sorted(region.hosts))
 
     async def play(self, steps: int) -> None:
         for _ in range(steps):
-            name = self.draw.choice(list(self._verbs))
-            host = self.region.hosts[self.draw.choice(sorted(self.region.hosts))]
+            name = self.draw.choice(self._verbs)
+            host = self.region.hosts[self.draw.choice(self._hosts)]
             self.log.append(f"{self.region.clock.monotonic():.1f} {name} {host.name}")
-            await self._verbs[name](host)
+            verb: Callable[[SimulatedHost], Awaitable[None]] = getattr(self, f"do_{name}")
+            await verb(host)
             await self.region.clock.sleep(self.draw.choice(self._pauses))
             self.region.check()
 
@@ -90,6 +97,11 @@ class Schedule:
 
     async def do_late_answers(self, host: SimulatedHost) -> None:
         host.store.late = self.draw.choice([0.3, 0.9, 1.9])
+
+    async def do_late_leader(self, _: SimulatedHost) -> None:
+        """A turn of the leader takes seconds, so that it can be stopped in the middle of one."""
+        for store in self.region.controllers.values():
+            store.late = self.draw.choice([0.0, 0.3, 0.9])
 
     # -- hosts ---------------------------------------------------------------------------------------------
 
@@ -153,6 +165,15 @@ class Schedule:
             gate.open()
         else:
             gate.close()
+
+    async def do_stop_leader(self, _: SimulatedHost) -> None:
+        """The same for whoever leads; whoever was stopped before goes on."""
+        stopped = [gate for gate in self.region.gates.values() if gate.closed]
+        for gate in stopped:
+            gate.open()
+        leads = await self.region.admin.get(layout.CONTROLLERS)
+        if leads is not None and not stopped:
+            self.region.gates[leads.value.decode()].close()
 
     # -- wishes --------------------------------------------------------------------------------------------
 
