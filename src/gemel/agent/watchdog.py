@@ -45,7 +45,7 @@ def judge(lease: str | None, now: float, boot: str) -> Verdict:
         return Verdict(True, "the lease file is not readable")
     if of_boot != boot:
         return Verdict(True, "the lease file is of an earlier boot")
-    if now >= deadline:
+    if not now < deadline:  # also when the deadline is not a number
         return Verdict(True, f"the lease was not renewed: {now - deadline:.2f} s past the watchdog's deadline")
     return Verdict(False, "")
 
