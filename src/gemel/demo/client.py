@@ -20,7 +20,9 @@ from gemel.demo.pgbench import GaveUp, Tick, parse_line, render_load, render_ses
 from gemel.demo.samples import Sample, render_sample
 
 PATIENCE = 2.0
-"""Seconds for a whole answer."""
+"""Seconds for a whole answer over HTTP."""
+COMMIT_PATIENCE = 4.0
+"""Seconds for a commit."""
 KNOCK = 0.4
 """Seconds for a TCP connection. Short, so that the return of a server is seen soon after it happens: a
 packet that was lost in the dark is sent again only a second later."""
@@ -179,7 +181,7 @@ async def _write_row(session: asyncio.subprocess.Process, number: int, tape: Tap
     statement = f"INSERT INTO {loadplan.WRITES} (seq) VALUES ({number}) RETURNING seq;\n"
     answer = ""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(COMMIT_PATIENCE):
             session.stdin.write(statement.encode())
             await session.stdin.drain()
             answer = (await session.stdout.readline()).decode(errors="replace").strip()

@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from pathlib import Path
 
 from gemel.catalog.records import Records
 from gemel.demo.cast import BANK, MANIFESTS, SHOP
@@ -13,7 +14,7 @@ from gemel.demo.workbench import Workbench, wall_now, words_of
 from gemel.lab.unitfile import REPOSITORY
 
 RUNNING_WITHIN = 120.0
-ANSWER_WITHIN = 60.0
+ANSWER_WITHIN = 120.0
 PROTECTED_WITHIN = 120.0
 INITIALISE_WITHIN = 90.0
 LOAD_SECONDS = 900.0
@@ -24,7 +25,9 @@ SCALE = 1
 
 async def apply_and_load(bench: Workbench, so_far: Results) -> Loaded:
     began = time.monotonic()
-    manifests = [REPOSITORY / "examples" / name for name in MANIFESTS]
+    folder = REPOSITORY / "examples"
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    manifests = [folder / name for name in MANIFESTS]
     await bench.gemel("apply", *words_of(manifests))
     guests = [guest.name for guest in bench.cast.guests]
     with bench.narrator.waiting("volumes are made, guests are placed and boot"):

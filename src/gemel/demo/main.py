@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,6 +96,8 @@ async def _perform(keep: bool, out: Path) -> int:
         )
         await bench.client.stop()
         _draw(bench, began)
+        if any(outcome.failure for outcome in ran.outcomes):
+            await asyncio.to_thread(_save_logs, bench)
     finally:
         left = await _tidy(bench, keep)
     return _conclude(bench, ran, time.monotonic() - began, left)
@@ -142,6 +146,15 @@ def _draw(bench: Workbench, began: float) -> None:
         samples, runs(bench.region.records()), (begin, time.monotonic()), sites, bench.bands, bench.marks
     )
     (bench.out / "timeline.svg").write_text(render_timeline(picture))
+
+
+def _save_logs(bench: Workbench) -> None:
+    """Of every process of the region, for who wants to know why: the lab takes its own with it."""
+    target = bench.out / "logs"
+    shutil.rmtree(target, ignore_errors=True)
+    with suppress(OSError, shutil.Error):
+        shutil.copytree(bench.region.folder.logs, target)
+        bench.narrator.say(f"logs of all processes: {target}")
 
 
 async def _tidy(bench: Workbench, keep: bool) -> str:

@@ -20,7 +20,7 @@ class Narrator:
     def _put(self, text: str, style: str = "") -> None:
         minutes, seconds = divmod(int(time.monotonic() - self._begin), 60)
         self._console.print(f"{minutes:d}:{seconds:02d}  ", style="dim", end="", highlight=False)
-        self._console.print(text, style=style, markup=False, highlight=False)
+        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def step(self, number: int, total: int, title: str) -> None:
         self._console.print()

@@ -72,7 +72,9 @@ class OutsideClient:
     async def _execute(self, argv: list[str], within: float) -> str:
         environment = {"PGPASSFILE": str(self.passfile)}
         done = await self._region.spawner.execute(NODE, argv, within, env=environment, system=False)
-        return done.check().stdout
+        if done.returncode != 0:
+            raise Permanent(f"{Path(argv[0]).name} from outside: {' '.join(done.stderr.split())[-400:]}")
+        return done.stdout
 
     def start(self, plan: LoadPlan) -> None:
         """Begin to ask, write and record."""
