@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from tests.waiting import eventually
 
 from gemel.catalog.records import Records
 from gemel.compute.kinds import HostLease
@@ -11,7 +12,6 @@ from gemel.core.outcome import Retryable
 from gemel.core.store import Delete, Put
 from gemel.demo.watcher import Watcher
 from gemel.store.memory import MemoryStore
-from tests.waiting import eventually
 
 LEASE = layout.lease("par1-1")
 VALUE = HostLease(
