@@ -22,7 +22,7 @@ from gemel.storage.kinds import (
     ReplicaSnapshot,
     VolumeRecord,
 )
-from gemel.storage.ports import BASE_SNAPSHOT, Difference, Image
+from gemel.storage.ports import BASE_SNAPSHOT, Difference, Image, Received
 from gemel.storage.scene import Kept
 from gemel.storage.writer import Case
 
@@ -151,7 +151,7 @@ class Follower:
             await desk.commit(case.ticket, [Change(layout.replica(part.volume), None, kept.revision)])
             raise Retryable(f"the replica {record.image} has lost its contents at {desk.site}: it is started anew")
         if part.snapshot in seen.snapshots:  # imported whole; only the record was missing
-            await self._complete(case, cut, part, _Progress(record, kept.revision, 0.0), 0)
+            await self._complete(case, cut, part, _Progress(record, kept.revision, 0.0), None)
             return
         dirty = record.receiving is not None or (seen.snapshots[-1:] != (base,) and bool(base))
         progress = await self._announce(case, part, kept)
@@ -169,7 +169,7 @@ class Follower:
         desk.check()
         async with aclosing(desk.transport.contents(difference)) as contents:
             await desk.images.import_diff(REPLICAS_POOL, record.image, contents)
-        await self._complete(case, cut, part, progress, received.wire_bytes)
+        await self._complete(case, cut, part, progress, received)
 
     async def _announce(self, case: Case, part: CutVolume, kept: Kept[ReplicaRecord]) -> _Progress:
         """Before the first byte is imported the record says that the image may be between two states."""
@@ -198,7 +198,10 @@ class Follower:
         progress.revision = await desk.commit(case.ticket, [Change(key, record, progress.revision)])
         progress.record = record
 
-    async def _complete(self, case: Case, cut: Cut, part: CutVolume, progress: _Progress, wire: int) -> None:
+    async def _complete(
+        self, case: Case, cut: Cut, part: CutVolume, progress: _Progress, received: Received | None
+    ) -> None:
+        """``received`` None: it was imported before, by a steward that died before it could say so."""
         record = progress.record
         assert cut.taken_at is not None
         snapshot = ReplicaSnapshot(
@@ -214,7 +217,8 @@ class Follower:
                 "receiving": None,
                 "received_bytes": 0,
                 "total_bytes": 0,
-                "shipped_bytes": record.shipped_bytes + wire,
+                "shipped_bytes": record.shipped_bytes + (received.wire_bytes if received else 0),
+                "copied_bytes": record.copied_bytes + (received.raw_bytes if received else 0),
                 "error": "",
             }
         )

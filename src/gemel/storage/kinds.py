@@ -122,6 +122,8 @@ class ReplicaRecord(Model):
     total_bytes: int = 0
     shipped_bytes: int = 0
     """On the wire since this epoch began, after compression."""
+    copied_bytes: int = 0
+    """The same before compression: what the differences held."""
     error: str = ""
 
 

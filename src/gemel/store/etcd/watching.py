@@ -24,25 +24,29 @@ log = logging.getLogger(__name__)
 
 QUIET = 1.0
 """Seconds of silence after which a watch is checked."""
+LONGEST_PAUSE = 1.0
+"""Seconds between tries when no member has answered for a while: a host that is cut off must not spin."""
 SILENT = 3.0
 """Seconds of silence after which it is given up."""
 
 
 async def follow(ring: Ring, prefix: str, after: int, closed: asyncio.Event) -> AsyncIterator[Batch]:
     """Batches after ``after`` until ``closed``; see ``core.store.Store.watch``."""
+    pause = PAUSE
     while not closed.is_set():
         member = ring.current
         try:
             async with aclosing(_follow_at(member, prefix, after, ring.call_timeout)) as batches:
                 async for batch in batches:
-                    after = batch.revision
+                    after, pause = batch.revision, PAUSE
                     yield batch
         except MemberFailed as error:
             if closed.is_set():
                 return
             log.info("watch of %s moves on: %s", prefix, error)
             ring.leave(member)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.5)
 
 
 async def _follow_at(member: Member, prefix: str, after: int, timeout: float) -> AsyncGenerator[Batch, None]:
