@@ -1,7 +1,7 @@
 """One host's agent, put together: the lease rules, guests and routes follow, the fence is always at hand."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -9,7 +9,7 @@ import structlog
 from gemel.agent.journal import Journal
 from gemel.agent.world import HostWorld, Records
 from gemel.compute.local import Guests
-from gemel.compute.ports import Domain, DomainChange, DomainEvent, Executioner, Hypervisor
+from gemel.compute.ports import DomainChange, DomainEvent, Executioner, Hypervisor
 from gemel.continuity.authority import LeaseTerms
 from gemel.continuity.kinds import Ticket
 from gemel.continuity.lease import HostLeaseKeeper, Identity, LeaseFile
@@ -28,6 +28,8 @@ from gemel.storage.kinds import QuarantineRecord, QuarantineState, ReplicaRecord
 log = structlog.get_logger("gemel.agent")
 
 LOOK_EVERY = 1.0
+CONCERNS = (layout.RESOURCES, layout.TICKETS, layout.ASSIGNMENTS, layout.VOLUMES, layout.LEASES)
+"""What changes a host's duties at once; the rest (cuts, replicas, reports of others) waits for the next look."""
 BEGAN = frozenset({DomainEvent.MIGRATED_IN})
 ENDED = frozenset({DomainEvent.MIGRATED_OUT, DomainEvent.STOPPED})
 
@@ -120,7 +122,10 @@ class HostAgent:
         """Changes of the lease, or of the view when ``signal`` is None, wake the turns."""
         while True:
             if signal is None:
+                before = self._view.touched(CONCERNS)
                 await self._view.wait_change(LOOK_EVERY * 5)
+                if self._view.touched(CONCERNS) == before:
+                    continue
             else:
                 await signal.wait(signal.count)
             self._wake.notify()
@@ -137,7 +142,7 @@ class HostAgent:
             await self._hold_back()
             self._fresh = False
         await self.guests.turn()
-        await self._remember()
+        self._remember()
         await self._let_go()
 
     async def _listen(self) -> None:
@@ -163,11 +168,10 @@ class HostAgent:
         except GemelError as error:
             log.warning("hand-over of the address left to the next turn", guest=change.name, error=str(error))
 
-    async def _remember(self) -> None:
+    def _remember(self) -> None:
         """Keep on disk which guests run here under which epoch."""
-        observed = await self._engines.hypervisor.observe()
-        if isinstance(observed, Present):
-            domains: Mapping[GuestName, Domain] = observed.value
+        domains = self.guests.observed
+        if domains is not None:
             self._journal.remember({name: Epoch(domain.epoch) for name, domain in domains.items()})
 
     async def _hold_back(self) -> None:

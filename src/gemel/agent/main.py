@@ -38,7 +38,7 @@ from gemel.store.etcd import EtcdStore
 
 log = structlog.get_logger("gemel.agent")
 
-STEWARD_TERMS = Terms(ttl=6.0, margin=1.5, renew_every=1.0, look_every=1.0)
+STEWARD_TERMS = Terms(ttl=6.0, margin=1.5, renew_every=1.0, look_every=3.0)
 _SECRETS = uuid.UUID("0b7a5b0e-3f64-5d1c-8d57-67656d656c02")
 SECRET_EVERY = 20.0
 

@@ -90,6 +90,8 @@ class Guests:
         self._clock = clock
         self._world = world
         self._cases: dict[GuestName, _Case] = {}
+        self.observed: Mapping[GuestName, Domain] | None = None
+        """What existed here at the last turn; None when that was not known."""
         self._wake: Callable[[], None] = lambda: None
 
     def on_done(self, wake: Callable[[], None]) -> None:
@@ -117,6 +119,7 @@ class Guests:
         """One look at what is granted and what exists, and the acts that follow."""
         appearing = frozenset(name for name, case in self._cases.items() if case.may_appear)
         observed = await self._hypervisor.observe()
+        self.observed = observed.value if isinstance(observed, Present) else None
         me = self._world.me()
         if not isinstance(observed, Present) or me is None:
             return  # Unknown decides nothing, and without lease the fence rules

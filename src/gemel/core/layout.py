@@ -1,22 +1,22 @@
 """Where things stand in the region store. One function a kind of key; nobody spells a key by hand.
 
-    /gemel/v1/resources/<Kind>/<name>       desired state; written by the API only
-    /gemel/v1/requests/<verb>/<name>        one-shot wishes (move, migrate, stop); written by the API,
-                                            deleted by the controller that took them up
-    /gemel/v1/leases/<host>                 HostLease, on the host's lease: its life is the proof
-    /gemel/v1/elections/<what>              who leads: the controllers, a site's steward
-    /gemel/v1/tickets/<application>         Ticket; written by the leader only
-    /gemel/v1/assignments/<guest>           Assignment; written by the leader only
-    /gemel/v1/reports/<host>/<guest>        GuestReport; written by the host's agent
-    /gemel/v1/volumes/<volume>              VolumeRecord; by stewards
-    /gemel/v1/cuts/<application>            Cut; by the steward of the ticket's site
-    /gemel/v1/frozen/<application>/<host>   FreezeAnswer; by agents
-    /gemel/v1/replicas/<volume>             ReplicaRecord; by the steward of the other site
-    /gemel/v1/backlog/<volume>              Backlog; by the steward of the ticket's site
-    /gemel/v1/quarantine/<site>/<name>      QuarantineRecord; by agents (guests) and stewards (volumes)
-    /gemel/v1/status/<Kind>/<name>          observed summary of a resource; by controllers and agents
-    /gemel/v1/events/<sortable id>          what happened, on a lease of an hour
-    /gemel/v1/audit/<sortable id>           who changed what
+/gemel/v1/resources/<Kind>/<name>       desired state; written by the API only
+/gemel/v1/requests/<verb>/<name>        one-shot wishes (move, migrate, stop); written by the API,
+                                        deleted by the controller that took them up
+/gemel/v1/leases/<host>                 HostLease, on the host's lease: its life is the proof
+/gemel/v1/elections/<what>              who leads: the controllers, a site's steward
+/gemel/v1/tickets/<application>         Ticket; written by the leader only
+/gemel/v1/assignments/<guest>           Assignment; written by the leader only
+/gemel/v1/reports/<host>/<guest>        GuestReport; written by the host's agent
+/gemel/v1/volumes/<volume>              VolumeRecord; by stewards
+/gemel/v1/cuts/<application>            Cut; by the steward of the ticket's site
+/gemel/v1/frozen/<application>/<host>   FreezeAnswer; by agents
+/gemel/v1/replicas/<volume>             ReplicaRecord; by the steward of the other site
+/gemel/v1/backlog/<volume>              Backlog; by the steward of the ticket's site
+/gemel/v1/quarantine/<site>/<name>      QuarantineRecord; by agents (guests) and stewards (volumes)
+/gemel/v1/status/<Kind>/<name>          observed summary of a resource; by controllers and agents
+/gemel/v1/events/<sortable id>          what happened, on a lease of an hour
+/gemel/v1/audit/<sortable id>           who changed what
 """
 
 ROOT = "/gemel/v1/"

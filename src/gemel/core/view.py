@@ -6,10 +6,12 @@ changes in between. Readers look at ``items`` and wait for ``changes`` to grow; 
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from gemel.core import layout
 from gemel.core.clock import Clock, SystemClock
 from gemel.core.outcome import GemelError
 from gemel.core.signal import Signal
@@ -41,6 +43,8 @@ class View:
         self._fresh_at = float("-inf")
         self._listed = False
         self._signal = Signal(self._clock)
+        self._lists = 0
+        self._touched: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -57,6 +61,11 @@ class View:
     def changes(self) -> int:
         """Grows with every change of what the view shows."""
         return self._signal.count
+
+    def touched(self, prefixes: Sequence[str]) -> int:
+        """Grows with every change under these prefixes, and with every new list: for a reader that is woken
+        by every change but concerned by few. Counted to the depth of the prefixes that stand in core.layout."""
+        return self._lists + sum(self._touched[prefix] for prefix in prefixes)
 
     def items(self, prefix: str = "") -> Mapping[str, KeyValue]:
         """What stands under ``prefix`` now, in key order; a copy that does not change any more."""
@@ -105,11 +114,13 @@ class View:
         self._revision = listing.revision
         self._fresh_at = self._clock.monotonic()
         self._listed = True
+        self._lists += 1
         self._signal.notify()
 
     def _apply(self, batch: Batch) -> None:
         kept = [event for event in batch.events if self._kept(event.key)]
         for event in kept:
+            self._touched[_room(event.key)] += 1
             if event.value is None:
                 self._items.pop(event.key, None)
             else:
@@ -133,6 +144,12 @@ class View:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+
+
+def _room(key: str) -> str:
+    """The part of the layout that a key stands in: ``/gemel/v1/tickets/bank`` -> ``/gemel/v1/tickets/``."""
+    end = key.find("/", len(layout.ROOT))
+    return key if end < 0 else key[: end + 1]
 
 
 def _common(prefixes: Sequence[str]) -> str:

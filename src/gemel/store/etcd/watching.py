@@ -1,6 +1,6 @@
 """A watch that outlives members: one stream at a time, resumed after the last event that was handed on.
 
-A member that lost its quorum keeps a watch open and silent. So after a second of silence the member must
+A member that lost its quorum keeps a watch open and silent. So after two seconds of silence the member must
 answer a linearizable read and the stream a progress request, or the watch moves on. (Revisions in answers to
 progress requests are not used: before 3.4.25 and 3.5.8 etcd may send them ahead of older events.)
 """
@@ -22,11 +22,11 @@ from gemel.store.etcd.wire import WATCH, message
 
 log = logging.getLogger(__name__)
 
-QUIET = 1.0
+QUIET = 2.0
 """Seconds of silence after which a watch is checked."""
 LONGEST_PAUSE = 1.0
 """Seconds between tries when no member has answered for a while: a host that is cut off must not spin."""
-SILENT = 3.0
+SILENT = 4.0
 """Seconds of silence after which it is given up."""
 
 
