@@ -5,7 +5,7 @@
  *   GET  /ledger?after=ID                     lines `ID account amount ref`, at most 10,000
  *   GET  /health                              ok, whatever the database does
  *
- * When the database does not answer within 2 s: 503 and the reason. A deposit is identified by its `ref`
+ * When the database does not answer within 4 s: 503 and the reason. A deposit is identified by its `ref`
  * (one is made up when absent), so that the retry after a broken connection cannot deposit twice; a 503
  * to a deposit means that it may or may not have happened, and asking again with the same ref tells.
  *
@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 2000, WORKERS = 4 };
+enum { PATIENCE_MS = 4000, CONNECT_MS = 12000, WORKERS = 2 };
 
 static PGconn *database;
 static char trouble[512];
@@ -63,24 +63,33 @@ static int wait_socket(short events, long long deadline)
     return left > 0 && poll(&fd, 1, (int)left) > 0;
 }
 
+/* Begins, or goes on with, connecting. A connection that is not there by the deadline of one request is gone
+ * on with by the next, up to CONNECT_MS: the password exchange is costly for both sides, and giving it up
+ * half-way again and again would keep a busy database from ever letting anybody in. */
 static int connect_by(long long deadline)
 {
     const char *const keys[] = {"host", "port", "user", "password", "dbname", "tcp_user_timeout",
         "sslmode", "gssencmode", "application_name", NULL};
     const char *const values[] = {setting("BANK_HOST", "127.0.0.1"), setting("BANK_PORT", "5432"),
         setting("BANK_USER", "bank"), setting("BANK_PASSWORD", ""), setting("BANK_DATABASE", "bank"),
-        "2000", "disable", "disable", "web", NULL};
-    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+        "4000", "disable", "disable", "web", NULL};
+    static PostgresPollingStatusType status;
+    static long long abandon_at;
 
     if (database != NULL && PQstatus(database) == CONNECTION_OK)
         return 1;
-    PQfinish(database);
-    database = PQconnectStartParams(keys, values, 0);
-    if (database == NULL)
-        abort();
+    if (database != NULL && (PQstatus(database) == CONNECTION_BAD || now_ms() >= abandon_at))
+        give_up("no connection to the database");
+    if (database == NULL) {
+        database = PQconnectStartParams(keys, values, 0);
+        if (database == NULL)
+            abort();
+        status = PGRES_POLLING_WRITING;
+        abandon_at = now_ms() + CONNECT_MS;
+    }
     while (PQstatus(database) != CONNECTION_BAD && status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED) {
         if (!wait_socket(status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline)) {
-            give_up("no connection to the database within 2 s");
+            note("no connection to the database within 4 s");
             return 0;
         }
         status = PQconnectPoll(database);
@@ -105,7 +114,7 @@ static PGresult *ask_by(long long deadline, const char *statement, int count, co
     }
     while (PQisBusy(database)) {
         if (!wait_socket(POLLIN, deadline)) {
-            give_up("no answer from the database within 2 s");
+            give_up("no answer from the database within 4 s");
             return NULL;
         }
         if (!PQconsumeInput(database)) {
@@ -129,11 +138,11 @@ static PGresult *ask_by(long long deadline, const char *statement, int count, co
 }
 
 /* A connection may have died unnoticed since the last request (the database moved): ask once more on a
- * new one, within the same 2 s. Every statement here may be repeated. */
+ * new one, within the same 4 s. Every statement here may be repeated. */
 static PGresult *ask(const char *statement, int count, const char *const *values)
 {
     long long deadline = now_ms() + PATIENCE_MS;
-    int was_connected = database != NULL;
+    int was_connected = database != NULL && PQstatus(database) == CONNECTION_OK;
     PGresult *result = ask_by(deadline, statement, count, values);
 
     if (result == NULL && database == NULL && was_connected && now_ms() < deadline)

@@ -25,7 +25,8 @@ class Invariants:
         self.violations: list[str] = []
         self._state, self._fabric, self._now = state, fabric, now
         self._commit, self._revoke = state.commit, state.revoke
-        self._seen_doubles = 0
+        self.on_commit: Callable[[str, Sequence[Write]], None] = lambda who, writes: None
+        """Told of every transaction that succeeded, and who asked for it; for faults at that very moment."""
         watched: Any = state
         watched.commit, watched.revoke = self._committing, self._revoking
 
@@ -59,6 +60,7 @@ class Invariants:
     def _committing(self, compares: Sequence[Compare], writes: Sequence[Write]) -> Committed:
         done = self._commit(compares, writes)
         if done.succeeded:
+            self.on_commit(COMMITTER.get(), writes)
             for write in writes:
                 if write.key.startswith((layout.TICKETS, layout.ASSIGNMENTS, layout.STATUS)):
                     self._decided(write)

@@ -12,6 +12,7 @@ from gemel.continuity.guards import MOVE
 from gemel.continuity.kinds import MoveRequest
 from gemel.core import layout
 from gemel.core.identity import GuestName, SiteName
+from gemel.core.store import Write
 from tests.fakes.hypervisor import MigrationFault
 from tests.simulation.region import SimulatedHost, SimulatedRegion
 
@@ -52,6 +53,7 @@ class Schedule:
             self.region.check()
 
     async def heal(self) -> None:
+        self.region.invariants.on_commit = lambda who, writes: None
         for gate in self.region.gates.values():
             gate.open()
         self.region.heal()
@@ -82,6 +84,12 @@ class Schedule:
     async def do_cut_controller(self, _: SimulatedHost) -> None:
         self.region.cut(self.draw.choice(CONTROLLERS))
 
+    async def do_leaderless(self, _: SimulatedHost) -> None:
+        """No controller reaches the store, or all do again; hosts are not touched."""
+        up = any(store.link.up for store in self.region.controllers.values())
+        for store in self.region.controllers.values():
+            store.link.up = not up
+
     async def do_heal_links(self, _: SimulatedHost) -> None:
         self.region.heal()
 
@@ -101,7 +109,7 @@ class Schedule:
     async def do_late_leader(self, _: SimulatedHost) -> None:
         """A turn of the leader takes seconds, so that it can be stopped in the middle of one."""
         for store in self.region.controllers.values():
-            store.late = self.draw.choice([0.0, 0.3, 0.9])
+            store.late = self.draw.choice([0.3, 0.9])
 
     # -- hosts ---------------------------------------------------------------------------------------------
 
@@ -174,6 +182,18 @@ class Schedule:
         leads = await self.region.admin.get(layout.CONTROLLERS)
         if leads is not None and not stopped:
             self.region.gates[leads.value.decode()].close()
+
+    async def do_stop_leader_midway(self, _: SimulatedHost) -> None:
+        """Between two commits of one turn: what it plans to write next, it writes when it goes on."""
+
+        def stop(who: str, writes: Sequence[Write]) -> None:
+            if who in self.region.gates and any(write.key.startswith(layout.EVENTS) for write in writes):
+                self.region.gates[who].close()
+                self.region.invariants.on_commit = lambda who, writes: None
+
+        for gate in self.region.gates.values():
+            gate.open()
+        self.region.invariants.on_commit = stop
 
     # -- wishes --------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from tests.simulation.schedule import Schedule
 from tests.simulation.virtual import run
 
 SEEDS = 30
-STEPS = 14
 
 
 async def _violation(folder: Path, guard: Guard, seed: int) -> str | None:
@@ -22,7 +21,7 @@ async def _violation(folder: Path, guard: Guard, seed: int) -> str | None:
     await region.application("shop", "gra1", 2, 20)
     await region.clock.sleep(15.0)
     try:
-        await schedule.play(STEPS)
+        await schedule.play(guard.steps)
     except AssertionError as error:
         return str(error).splitlines()[0]
     return None

@@ -19,14 +19,15 @@ from gemel.demo.loadplan import LoadPlan, Page, parse_plan
 from gemel.demo.pgbench import GaveUp, Tick, parse_line, render_load, render_session
 from gemel.demo.samples import Sample, render_sample
 
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds for a whole answer over HTTP."""
 COMMIT_PATIENCE = 4.0
 """Seconds for a commit."""
 KNOCK = 0.4
 """Seconds for a TCP connection. Short, so that the return of a server is seen soon after it happens: a
 packet that was lost in the dark is sent again only a second later."""
-_IN_FLIGHT = 12
+_IN_FLIGHT = 3
+"""Attempts at one target at once. An emulated guest that is behind must not be buried."""
 _LONGEST_ANSWER = 65536
 
 
@@ -46,8 +47,9 @@ class Tape:
 async def ask(address: str, method: str, path: str, port: int = 80) -> tuple[int, str]:
     """One request, one connection: status and body. Raises OSError (TimeoutError is one) or ValueError when
     no whole answer came."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(KNOCK):
         reader, writer = await asyncio.open_connection(address, port)
+    async with asyncio.timeout(PATIENCE):
         try:
             writer.write(f"{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n".encode())
             raw = await reader.read(_LONGEST_ANSWER)

@@ -25,7 +25,7 @@ class Page:
     target: str
     address: str
     path: str = "/"
-    every: float = 0.25
+    every: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class LoadPlan:
     shop: str
     database: Database
     passfile: str
-    deposit_every: float = 0.5
+    deposit_every: float = 1.0
     order_every: float = 0.5
-    write_every: float = 0.12
+    write_every: float = 0.15
     bench_clients: int = 2
-    bench_rate: float = 10.0
+    bench_rate: float = 5.0
 
 
 def render_plan(plan: LoadPlan) -> str:
