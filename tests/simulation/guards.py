@@ -145,7 +145,7 @@ GUARDS: tuple[Guard, ...] = (
         (2.0, 8.5),
     ),
     Guard("absent lease compared in the commit", proof_of_death, ("undeclare", "late_answers", "migrate")),
-    Guard("incarnation in the grant", incarnation, ("power", "leaderless", "late_answers")),
+    Guard("incarnation in the grant", incarnation, ("power", "leaderless", "late_answers", "drain"), steps=24),
     Guard("clean before a new life", clean_before_a_new_life, ("agent", "cut_host", "heal_links"), TWO, (0.7, 6.9)),
     Guard(
         "unknown is not absent", unknown_is_not_absent, ("hang_libvirt", "stop_or_start", "move"), TWO, (0.7, 2.0, 6.0)
