@@ -19,8 +19,8 @@ class DistantStore(MemoryStore):
     """``deaf``: requests arrive and are carried out, no answer comes back (an asymmetric cut). ``late``:
     seconds by which every answer is late."""
 
-    def __init__(self, who: str, clock: Clock, region: Region) -> None:
-        super().__init__(clock, region)
+    def __init__(self, who: str, region: Region) -> None:
+        super().__init__(region.clock, region)  # leases end by the store's clock, not by their holder's
         self.link.patience = 1.0
         self.who = who
         self.deaf = False

@@ -88,7 +88,7 @@ class SimulatedHost:
     def __init__(self, region: "SimulatedRegion", site: str, name: str, folder: Path, rate: float) -> None:
         self.region, self.site, self.name = region, SiteName(site), HostName(name)
         self.clock = VirtualClock(rate=rate)
-        self.store = DistantStore(name, self.clock, region.state)
+        self.store = DistantStore(name, region.state)
         self.hypervisor = Daemon(name, region.clock, region.fabric)
         self.gate = Gate()
         self.routes = FakeRoutes()
@@ -216,7 +216,7 @@ class SimulatedRegion:
             await self.declare("Host", name, spec)
             host.start()
         for identity in ("par1", "gra1", "wit"):
-            self.controllers[identity] = DistantStore(identity, self.clock, self.state)
+            self.controllers[identity] = DistantStore(identity, self.state)
             self.gates[identity] = Gate()
             self.tasks.append(spawn(self.gates[identity], self._controller(identity)))
 

@@ -28,7 +28,7 @@ class Host:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.region = Region(self.clock)
-        self.store = DistantStore("par1-1", self.clock, self.region)
+        self.store = DistantStore("par1-1", self.region)
         self.admin = MemoryStore(self.clock, self.region)
         self.file = QuickLeaseFile()
         self.boot = "boot-1"
@@ -277,7 +277,7 @@ def test_a_store_that_grants_less_time_than_asked_gets_no_trust() -> None:
 
     async def main() -> None:
         host = Host()
-        host.store = Stingy("par1-1", host.clock, host.region)
+        host.store = Stingy("par1-1", host.region)
         host.start()
         await host.clock.sleep(60)
         assert host.keeper.holder is None
