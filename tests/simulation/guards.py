@@ -136,7 +136,11 @@ ALL: tuple[str, ...] = ()
 GUARDS: tuple[Guard, ...] = (
     Guard("margin before the lease's end", margin, ("cut_host", "slow_engine", "heal_links")),
     Guard("watchdog outside the agent", watchdog, ("agent", "stop_agent")),
-    Guard("deadline from the time of sending", deadline_from_the_answer, ("late_answers", "slow_engine", "stop_agent")),
+    Guard(
+        "deadline from the time of sending",
+        deadline_from_the_answer,
+        ("late_answers", "slow_engine") * 2 + ("stop_agent",),
+    ),
     Guard(
         "election guard in every commit",
         election_guard,
