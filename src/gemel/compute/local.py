@@ -210,7 +210,22 @@ class Guests:
         uri = self._world.migration_uri(assignment.target)
         if uri is None:
             raise OutcomeUnknown(f"{assignment.target} holds no lease: nothing is known of the way there")
-        case.migration = await self._hypervisor.migrate(assignment.guest, uri, assignment.target)
+        result = await self._hypervisor.migrate(assignment.guest, uri, assignment.target)
+        case.migration = result
+        log.info(
+            "migrated",
+            guest=assignment.guest,
+            epoch=assignment.epoch,
+            to=assignment.target,
+            downtime_ms=result.downtime_ms,
+            total_ms=result.total_ms,
+        )
+        # Said at once: the target's own report may end this assignment before the next turn.
+        me = self._world.me()
+        if me is not None:
+            message = f"it left for {assignment.target}"
+            duty = Duty(Act.NOTHING, GuestState.STOPPED, message)
+            await self._report(me, assignment.guest, case, duty, assignment)
 
     async def _report(self, me: Self, name: GuestName, case: _Case, duty: Duty, assignment: Assignment | None) -> None:
         """Written on change only, and only while this very life of the lease lasts."""

@@ -27,13 +27,15 @@ from gemel.storage.bases import Bases, DigestOf, file_digest
 from gemel.storage.desk import Desk, log
 from gemel.storage.follower import Follower
 from gemel.storage.kinds import GUESTS_POOL, CutPhase
-from gemel.storage.neighbours import Phase
+from gemel.storage.neighbours import Phase, TicketReading
 from gemel.storage.ports import Difference, Fence, Images, Transport
-from gemel.storage.scene import Scene, SceneReader
+from gemel.storage.scene import Kept, Scene, SceneReader
 from gemel.storage.writer import Case, Writer
 
 TICK = 1.0
 """Seconds between looks when nothing changes: cuts become due by time."""
+HURRY = 0.05
+"""The same after an act was given up for a newer ticket."""
 AUTHORITY_TICK = 0.25
 RETIRE_EVERY = 60.0
 BACKOFF = (0.5, 1.0, 2.0, 5.0)
@@ -47,6 +49,8 @@ class _Memory:
     """What a steward remembers of an application; losing it costs work, never safety."""
 
     task: asyncio.Task[None] | None = None
+    under: tuple[int, str] = (0, "")
+    """Epoch and site of the ticket that ``task`` acts under."""
     cut_at: float | None = None
     pruned: tuple[int, int | None] | None = None
     retired_at: float = float("-inf")
@@ -121,9 +125,8 @@ class _Term:
             await desk.view.ready()
             while True:
                 seen = desk.view.changes
-                if desk.authority():
-                    self._turn(desk.scene())
-                await desk.view.wait_change(TICK, seen)
+                gave_up = desk.authority() and self._turn(desk.scene())
+                await desk.view.wait_change(HURRY if gave_up else TICK, seen)
                 if watch.done():
                     watch.result()
         finally:
@@ -147,16 +150,34 @@ class _Term:
 
     # -- choosing ----------------------------------------------------------------------------------------
 
-    def _turn(self, scene: Scene) -> None:
+    def _turn(self, scene: Scene) -> bool:
+        """Begin what is due. True when an act was given up, whose end makes room for the next."""
+        gave_up = False
         now = self._desk.clock.monotonic()
         for name, declared in scene.applications.items():
             memory = self._memory.setdefault(name, _Memory())
             ticket = scene.tickets.get(name)
-            if ticket is None or memory.task is not None or now < memory.retry_at:
+            if memory.task is not None:
+                gave_up |= self._hold_to_ticket(name, memory, ticket)
+                continue
+            if ticket is None or now < memory.retry_at:
                 continue
             act = self._next_act(Case(scene, declared, ticket), memory, now)
             if act is not None:
+                memory.under = (ticket.value.epoch, ticket.value.site)
                 memory.task = asyncio.create_task(self._work(name, memory), name=f"steward: {name}")
+        return gave_up
+
+    def _hold_to_ticket(self, name: str, memory: _Memory, ticket: Kept[TicketReading] | None) -> bool:
+        """What was begun under a ticket that has moved is of no use any more, and may hang for long on a site
+        that is lost: the promotion must not wait for it."""
+        current = (ticket.value.epoch, ticket.value.site) if ticket else (0, "")
+        if memory.task is None or current == memory.under:
+            return False
+        log.info("an act under an older ticket is given up", application=name, epoch=current[0])
+        memory.task.cancel()
+        memory.retry_at = float("-inf")
+        return True
 
     def _next_act(self, case: Case, memory: _Memory, now: float) -> Act | None:
         if case.ticket.value.site == self._desk.site:
@@ -268,6 +289,7 @@ class _Term:
                 declared, ticket = scene.applications.get(application), scene.tickets.get(application)
                 if declared is None or ticket is None:
                     return
+                memory.under = (ticket.value.epoch, ticket.value.site)
                 act = self._next_act(Case(scene, declared, ticket), memory, desk.clock.monotonic())
                 if act is None or not await self._perform(application, ticket.value.epoch, memory, act):
                     return
