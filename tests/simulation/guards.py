@@ -29,8 +29,9 @@ from tests.simulation.outside import Daemon
 from tests.simulation.region import SimulatedHost
 
 Patch = pytest.MonkeyPatch
-LINKS = ("cut_site", "cut_host", "heal_links", "deafen_host")
-WISHES = ("migrate", "move", "stop_or_start", "drain")
+ROOMY = LeaseTerms()
+TIGHT = LeaseTerms(margin=2.55)
+"""As little margin as the inequality allows: nothing is left over that could hide a missing guard."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Guard:
     hosts: tuple[str, ...] = ("par1-1",)
     pauses: tuple[float, ...] = (0.7, 2.0, 6.9, 8.5, 15.0)
     steps: int = 14
+    terms: LeaseTerms = ROOMY
 
 
 def margin(patch: Patch) -> None:
@@ -139,7 +141,9 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "deadline from the time of sending",
         deadline_from_the_answer,
-        ("late_answers", "slow_engine") * 2 + ("stop_agent",),
+        ("late_answers", "late_answers", "slow_engine", "cut_host"),
+        pauses=(0.7, 2.0),
+        terms=TIGHT,
     ),
     Guard(
         "election guard in every commit",

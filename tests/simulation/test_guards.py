@@ -15,6 +15,7 @@ SEEDS = 30
 
 async def _violation(folder: Path, guard: Guard, seed: int) -> str | None:
     region = SimulatedRegion(folder)
+    region.terms = guard.terms
     schedule = Schedule(region, seed, guard.verbs, guard.hosts, guard.pauses)
     await region.start()
     await region.application("bank", "par1", 3, 10)

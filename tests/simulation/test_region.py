@@ -11,6 +11,7 @@ from gemel.continuity.kinds import MoveRequest
 from gemel.core import layout
 from gemel.core.identity import GuestName, HostName, SiteName
 from gemel.core.store import Put
+from tests.fakes.hypervisor import MigrationFault
 from tests.simulation.region import SimulatedRegion
 from tests.simulation.virtual import run
 
@@ -200,6 +201,21 @@ def test_a_live_migration_that_loses_a_host_leaves_one_guest(tmp_path: Path, los
         await region.eventually(lambda: len(region.running()) == 5 and gone not in _hosts(region), 40)
         await region.clock.sleep(10)
         assert [len(hosts) for hosts in region.running().values()] == [1] * 5
+
+    simulate(tmp_path, scenario)
+
+
+def test_a_drained_host_that_nothing_can_leave_does_not_keep_the_region_busy(tmp_path: Path) -> None:
+    """A migration that fails at once is not answered with the next at once. Found by seed 1."""
+
+    async def scenario(region: SimulatedRegion) -> None:
+        host = region.running()["bank-0"][0]
+        region.hosts[host].hypervisor.faults.migration = MigrationFault.REFUSED
+        before = (await region.admin.list(layout.ROOT)).revision
+        await region.set_schedulable(host, False)
+        await region.clock.sleep(60)
+        assert region.running()["bank-0"] == [host]
+        assert (await region.admin.list(layout.ROOT)).revision - before < 60 * 4
 
     simulate(tmp_path, scenario)
 

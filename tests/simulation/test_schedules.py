@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.guards import TIGHT
 from tests.simulation.region import SimulatedRegion
 from tests.simulation.schedule import Schedule
 from tests.simulation.virtual import run
@@ -20,6 +21,7 @@ FIRST, LAST = (int(part) for part in os.environ.get("GEMEL_SEEDS", "0:60").split
 def test_schedule(tmp_path: Path, seed: int) -> None:
     async def main() -> None:
         region = SimulatedRegion(tmp_path)
+        region.terms = TIGHT if seed % 2 else region.terms
         schedule = Schedule(region, seed)
         await region.start()
         await region.application("bank", "par1", 3, 10)

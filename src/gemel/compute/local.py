@@ -168,6 +168,9 @@ class Guests:
             case.retry_at = self._clock.monotonic() + RETRY
         except GemelError as error:
             log.warning("failed", guest=name, act=act, error=str(error))
+            if act is Act.MIGRATE:
+                # On a drained host the leader answers a failed migration with the next one at once.
+                await self._clock.sleep(max(RETRY, error.after if isinstance(error, Retryable) else 0.0))
             case.failure = f"{act}: {error}"
             case.retry_at = self._clock.monotonic() + RETRY
         finally:

@@ -41,10 +41,10 @@ def test_the_check_never_refuses_what_is_planned(scene: Scene) -> None:
 def test_planning_is_total_and_deterministic(scene: Scene) -> None:
     again = replace(
         scene,
-        guests=dict(reversed(scene.guests.items())),
-        hosts=dict(reversed(scene.hosts.items())),
-        granted=dict(reversed(scene.granted.items())),
-        reports=dict(reversed(scene.reports.items())),
+        guests=dict(reversed(list(scene.guests.items()))),
+        hosts=dict(reversed(list(scene.hosts.items()))),
+        granted=dict(reversed(list(scene.granted.items()))),
+        reports=dict(reversed(list(scene.reports.items()))),
     )
     assert plan_guests(scene) == plan_guests(again)
 

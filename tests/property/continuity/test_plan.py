@@ -14,7 +14,7 @@ from gemel.continuity.guards import transaction
 from gemel.continuity.kinds import Ticket, TicketPhase
 from gemel.continuity.plan import ApplicationFacts, Held, Scene, Verb, check_plan, plan_tickets
 from gemel.core import layout
-from gemel.core.identity import Epoch, GuestName, VolumeName
+from gemel.core.identity import Epoch, GuestName, SiteName, VolumeName
 from gemel.core.store import absent, unchanged
 from gemel.storage.kinds import Cut, CutPhase, CutVolume, ReplicaRecord, ReplicaSnapshot, VolumeRecord
 
@@ -22,7 +22,7 @@ MANY = settings(max_examples=150, deadline=None)
 sites = st.sampled_from([PAR, GRA])
 
 
-def other(site: str) -> object:
+def other(site: SiteName) -> SiteName:
     return GRA if site == PAR else PAR
 
 
@@ -97,9 +97,9 @@ def test_planning_is_deterministic_and_one_thing_an_application(scene: Scene) ->
     plan = plan_tickets(scene, NOW)
     turned = replace(
         scene,
-        applications=dict(reversed(scene.applications.items())),
-        tickets=dict(reversed(scene.tickets.items())),
-        volumes=dict(reversed(scene.volumes.items())),
+        applications=dict(reversed(list(scene.applications.items()))),
+        tickets=dict(reversed(list(scene.tickets.items()))),
+        volumes=dict(reversed(list(scene.volumes.items()))),
     )
     assert plan_tickets(turned, NOW) == plan
     named = [each.application for each in (*plan.steps, *plan.alarms)]
