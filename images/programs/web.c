@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 4000, CONNECT_MS = 12000, WORKERS = 2 };
+enum { PATIENCE_MS = 4000, CONNECT_MS = 12000, RETRY_MS = 1000, WORKERS = 2 };
 
 static PGconn *database;
 static char trouble[512];
@@ -74,13 +74,17 @@ static int connect_by(long long deadline)
         setting("BANK_USER", "bank"), setting("BANK_PASSWORD", ""), setting("BANK_DATABASE", "bank"),
         "4000", "disable", "disable", "web", NULL};
     static PostgresPollingStatusType status;
-    static long long abandon_at;
+    static long long abandon_at, retry_at;
 
     if (database != NULL && PQstatus(database) == CONNECTION_OK)
         return 1;
     if (database != NULL && (PQstatus(database) == CONNECTION_BAD || now_ms() >= abandon_at))
         give_up("no connection to the database");
     if (database == NULL) {
+        /* Every attempt costs a database that is still recovering a process: leave it in peace for a while. */
+        if (now_ms() < retry_at)
+            return 0;
+        retry_at = now_ms() + RETRY_MS;
         database = PQconnectStartParams(keys, values, 0);
         if (database == NULL)
             abort();

@@ -34,7 +34,7 @@ class ControllerConfig(Model):
     identity: str
     store: StoreAccess
     election_ttl: float = 6.0
-    settle: float = 2.0
+    settle: float = 1.2
     """Seconds between the loss of a host's lease and the restart of its guests beside it: the spread within
     which all leases of a lost site go. At least the agents' renewal interval and one call's timeout."""
 

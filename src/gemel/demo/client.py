@@ -26,6 +26,8 @@ COMMIT_PATIENCE = 4.0
 KNOCK = 0.4
 """Seconds for a TCP connection. Short, so that the return of a server is seen soon after it happens: a
 packet that was lost in the dark is sent again only a second later."""
+RETRY = 0.5
+"""Seconds before a new session after one that failed: each costs a database that is still recovering a process."""
 _IN_FLIGHT = 3
 """Attempts at one target at once. An emulated guest that is behind must not be buried."""
 _LONGEST_ANSWER = 65536
@@ -192,7 +194,7 @@ async def _write_row(session: asyncio.subprocess.Process, number: int, tape: Tap
     good = answer == str(number)
     tape.note(loadplan.DATABASE, began, good, f"sql-{number}", "" if good else answer or "the session ended")
     if not good:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(RETRY)
     return good
 
 
@@ -215,6 +217,7 @@ async def bench(plan: LoadPlan, tape: Tape, until: float) -> None:
         finally:
             await end(process)
         await asyncio.sleep(0.5)
+        await asyncio.sleep(1.0)
 
 
 async def _listen(process: asyncio.subprocess.Process, tape: Tape) -> None:
