@@ -14,6 +14,7 @@ from gemel.continuity.authority import LeaseTerms
 from gemel.continuity.kinds import ApplicationSpec, ProtectionPolicySpec, Ticket
 from gemel.continuity.lease import Identity, LeaseFile, Life
 from gemel.control.leader import Leader
+from gemel.control.main import ControllerConfig
 from gemel.core import layout
 from gemel.core.election import Election, Leadership, Terms
 from gemel.core.events import Recorder
@@ -32,6 +33,7 @@ from tests.simulation.pausing import Gate, spawn
 from tests.simulation.virtual import VirtualClock
 
 PREFIX = "198.19.1."
+SETTLE: float = ControllerConfig.model_fields["settle"].default
 
 
 class FakeRoutes:
@@ -177,7 +179,7 @@ class SimulatedHost:
 
 
 class SimulatedRegion:
-    def __init__(self, folder: Path, hosts: int = 3, settle: float = 2.0) -> None:
+    def __init__(self, folder: Path, hosts: int = 3, settle: float = SETTLE) -> None:
         self.clock = VirtualClock()
         self.state = Region(self.clock)
         self.terms = LeaseTerms()
