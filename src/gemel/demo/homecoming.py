@@ -11,7 +11,7 @@ from gemel.demo.results import Homecoming, Results
 from gemel.demo.timeline import Band, Mark
 from gemel.demo.workbench import Workbench, plural, wall_now
 
-RETURN_WITHIN = 110.0
+RETURN_WITHIN = 180.0
 
 
 async def come_home(bench: Workbench, so_far: Results) -> Homecoming:

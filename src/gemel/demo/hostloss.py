@@ -8,8 +8,8 @@ from gemel.demo.results import HostLoss, Results
 from gemel.demo.timeline import Band, Mark
 from gemel.demo.workbench import Workbench
 
-ANSWER_WITHIN = 75.0
-BACK_WITHIN = 60.0
+ANSWER_WITHIN = 180.0
+BACK_WITHIN = 120.0
 
 
 async def lose_host(bench: Workbench, so_far: Results) -> HostLoss:

@@ -125,14 +125,14 @@ def plan_steps(bench: Workbench) -> tuple[Step, ...]:
         Step(
             "live_migration",
             "Move the database to another host, live",
-            120.0,
+            240.0,
             partial(migrate_under_load, bench),
             ("loaded",),
         ),
-        Step("host_loss", "Lose a host", 180.0, partial(lose_host, bench), ("loaded",)),
-        Step("site_loss", f"Lose the site {site}", 240.0, partial(lose_site, bench), ("loaded",)),
-        Step("homecoming", f"Let {site} come back", 150.0, partial(come_home, bench), ("site_loss",)),
-        Step("failback", f"Fail back to {site}", 240.0, partial(fail_back, bench), ("homecoming",)),
+        Step("host_loss", "Lose a host", 400.0, partial(lose_host, bench), ("loaded",)),
+        Step("site_loss", f"Lose the site {site}", 540.0, partial(lose_site, bench), ("loaded",)),
+        Step("homecoming", f"Let {site} come back", 240.0, partial(come_home, bench), ("site_loss",)),
+        Step("failback", f"Fail back to {site}", 660.0, partial(fail_back, bench), ("homecoming",)),
         Step("history", "Read the history of all runs", 30.0, partial(judge_history, bench), ("loaded",)),
     )
 

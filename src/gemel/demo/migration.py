@@ -10,7 +10,7 @@ from gemel.demo.samples import Sample, longest_silence, of_target, within
 from gemel.demo.timeline import Band
 from gemel.demo.workbench import Workbench
 
-ANSWER_WITHIN = 30.0
+ANSWER_WITHIN = 90.0
 SETTLE = 1.5
 """Seconds of answers after the move that still count as its consequence."""
 

@@ -17,8 +17,8 @@ from gemel.demo.workbench import Workbench, wall_now
 from gemel.lab.faults import Cut
 from gemel.lab.history import What
 
-ANSWER_WITHIN = 110.0
-PROTECTED_WITHIN = 60.0
+ANSWER_WITHIN = 240.0
+PROTECTED_WITHIN = 120.0
 
 
 async def lose_site(bench: Workbench, so_far: Results) -> SiteLoss:
