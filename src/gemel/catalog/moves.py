@@ -17,7 +17,7 @@ MOVE = "move"
 
 
 def plan_move(records: Records, application: str, to: str, user: str) -> Proposal:
-    """A planned move to the other site, without loss."""
+    """A planned move to the other site, without loss. While it drains, the site that it leaves calls the move off."""
     declared = records.applications.get(application)
     if declared is None:
         raise NotFound(f"there is no Application {application}")
@@ -30,7 +30,7 @@ def plan_move(records: Records, application: str, to: str, user: str) -> Proposa
     ticket = records.tickets.get(application)
     if ticket is None:
         raise Refused(f"{application} has no ticket yet: a controller must have seen it first")
-    if ticket.to is not None and ticket.to != to:
+    if ticket.to is not None and to not in (ticket.to, ticket.site):
         raise Refused(f"{application} is on its way to {ticket.to}: wait for the end of that move")
     if ticket.site == to and ticket.to is None:
         raise Refused(f"{application} is at {to} already")

@@ -111,7 +111,7 @@ def _plan_application(scene: Scene, app: ApplicationFacts, now: datetime) -> Ste
     if _site_lost(scene, held.ticket.site):
         return _plan_force(scene, app, held, now)
     if held.ticket.phase is TicketPhase.DRAINING:
-        return _plan_drained(scene, app, held, now)
+        return _plan_recalled(scene, app, held, now) or _plan_drained(scene, app, held, now)
     if app.name in scene.wishes:
         return _plan_drain(scene, app, held, scene.wishes[app.name], now)
     return None
@@ -205,6 +205,17 @@ def _refuses_drain(scene: Scene, app: ApplicationFacts, ticket: Ticket, to: Site
         if replica is not None and replica.epoch != ticket.epoch:
             return f"the replica of {volume.volume} does not follow epoch {ticket.epoch} yet"
     return _refuses_takeover(scene, app, to)
+
+
+def _plan_recalled(scene: Scene, app: ApplicationFacts, held: Held, now: datetime) -> Step | None:
+    """A wish to go where it is, while it drains, calls the move off; until the commit that is always safe."""
+    ticket, wish = held.ticket, scene.wishes.get(app.name)
+    if wish is None:
+        return None
+    if wish != ticket.site:
+        return Step(Verb.REFUSE, app.name, held, None, settles=True, reasons=(f"it is on its way to {ticket.to}",))
+    reasons = (f"the move to {ticket.to} was called off: it stays at {ticket.site}",)
+    return Step(Verb.CANCEL, app.name, held, tickets.cancel(ticket, now, reasons), settles=True, reasons=reasons)
 
 
 def _plan_drained(scene: Scene, app: ApplicationFacts, held: Held, now: datetime) -> Step | None:

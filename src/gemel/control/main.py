@@ -35,8 +35,9 @@ class ControllerConfig(Model):
     store: StoreAccess
     election_ttl: float = 6.0
     settle: float = 1.2
-    """Seconds between the loss of a host's lease and the restart of its guests beside it: the spread within
-    which all leases of a lost site go. At least the agents' renewal interval and one call's timeout."""
+    """Seconds between the loss of a host's lease and the restart of its guests beside it: somewhat more than the
+    agents' renewal interval, within which all leases of a lost site go. Shorter is no danger: it may only cost a
+    restart beside a host that dies next."""
 
 
 def load(path: Path) -> ControllerConfig:

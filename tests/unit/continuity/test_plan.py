@@ -171,6 +171,16 @@ class TestComplete:
     def test_only_on_the_host_s_own_word(self, changes: dict[str, Any]) -> None:
         assert quiet(self.drained(**changes))
 
+    def test_called_off_by_the_wish_to_stay_even_when_all_is_there(self) -> None:
+        done = step(self.drained(wish=PAR), Verb.CANCEL)
+        assert done.after is not None and done.settles
+        assert (done.after.site, done.after.epoch, done.after.phase) == (PAR, 1, TicketPhase.ACTIVE)
+        assert not done.deletes
+
+    def test_the_same_wish_again_is_settled_without_a_change(self) -> None:
+        again = step(self.drained(wish=GRA), Verb.REFUSE)
+        assert again.settles and again.after is None
+
     def test_cancelled_when_nobody_is_there_to_take_over(self) -> None:
         done = step(self.drained(hosts=[lost(name) for name in GRA_HOSTS]), Verb.CANCEL)
         assert done.after is not None
