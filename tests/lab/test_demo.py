@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(LIMIT + 60)]
 
 def test_no_transaction_fails_while_the_database_is_migrated(report: dict[str, Any]) -> None:
     assert report["live_migration"]["failed_transactions"] == 0
-    assert report["live_migration"]["downtime_ms"] > 0
+    assert report["live_migration"]["to"] != report["live_migration"]["from"]
 
 
 def test_a_killed_host_s_guest_answers_from_another(report: dict[str, Any]) -> None:

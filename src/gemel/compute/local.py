@@ -24,6 +24,8 @@ log = structlog.get_logger("gemel.guests")
 
 SHUTDOWN_WITHIN = 20.0
 """Seconds that a guest gets to stop by itself before its power is cut."""
+KEEP_FIGURES = 15.0
+"""Seconds that the source of a migration keeps its last report."""
 RETRY = 2.0
 """Seconds between attempts to start a guest whose last start failed."""
 
@@ -74,6 +76,8 @@ class _Case:
     retry_at: float = 0.0
     migration: MigrationResult | None = None
     reported: GuestReport | None = field(default=None)
+    keep_report_until: float = float("-inf")
+    """A migration's figures stay where people look for a while; to the leader the report is of an older grant."""
 
     @property
     def may_appear(self) -> bool:
@@ -147,7 +151,7 @@ class Guests:
         elif case.task is not None and duty.act is Act.KILL and domain is not None:
             case.task.cancel()  # what it was doing is no longer granted; the next turn kills
         await self._report(me, name, case, duty, assignment)
-        if duty.state is None and domain is None and case.task is None:
+        if duty.state is None and domain is None and case.task is None and case.reported is None:
             del self._cases[name]
 
     def _due(self, duty: Duty, case: _Case) -> bool:
@@ -253,8 +257,12 @@ class Guests:
             return
         if await self._write(me, name, report.to_json()):
             case.reported = report
+            if moved is not None:
+                case.keep_report_until = self._clock.monotonic() + KEEP_FIGURES
 
     async def _unreport(self, me: Self, name: GuestName, case: _Case) -> None:
+        if self._clock.monotonic() < case.keep_report_until:
+            return
         if case.reported is not None and await self._write(me, name, None):
             case.reported = None
 

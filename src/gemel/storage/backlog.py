@@ -15,7 +15,7 @@ from gemel.storage.desk import Desk, log
 from gemel.storage.kinds import GUESTS_POOL, Backlog, ReplicaRecord, VolumeRecord
 from gemel.storage.scene import Scene
 
-EVERY = 5.0
+EVERY = 10.0
 """Seconds between measurements. One costs some 40 ms of the `rbd` program a volume."""
 
 

@@ -25,8 +25,11 @@ log = structlog.get_logger("gemel.freezer")
 
 FREEZE_AT_MOST = 3.0
 """Seconds from before a guest is asked to freeze until it is thawed: ``writer.FROZEN_FOR`` relies on it."""
-THAW_TRIES = 5
+THAW_TRIES = 20
 THAW_PAUSE = 0.5
+LEAVE_ALONE = (60.0, 120.0, 300.0, 600.0)
+"""Seconds for which a guest is not frozen after its agent did not answer once, twice ... in a row: a guest that
+is too busy to answer is too busy to be held, and its cuts are worth what a crash is until it has recovered."""
 TICK = 5.0
 
 
@@ -49,6 +52,8 @@ class Freezer:
         self._reader = SceneReader()
         self._done: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unwell: dict[GuestName, tuple[int, float]] = {}
+        """How often in a row a guest's agent was in trouble, and until when it is left alone."""
 
     async def run(self) -> None:
         await self._view.ready()
@@ -95,15 +100,19 @@ class Freezer:
 
     async def _hold(self, scene: Scene, kept: Kept[Cut], guests: tuple[GuestName, ...]) -> None:
         cut, until = kept.value, self._clock.monotonic() + FREEZE_AT_MOST
+        now = self._clock.monotonic()
+        alone = {guest for guest in guests if self._unwell.get(guest, (0, now))[1] > now}
+        asked = tuple(guest for guest in guests if guest not in alone)
         try:
-            held = await self._still(scene, cut.application, guests)
+            held = await self._still(scene, cut.application, asked)
+            spared = {guest: "left alone: its guest agent did not answer lately" for guest in alone}
             answer = FreezeAnswer(
                 application=cut.application,
                 host=self._host,
                 sequence=cut.sequence,
                 frozen=held.frozen,
                 suspended=held.suspended,
-                failed=held.failed,
+                failed={**held.failed, **spared},
             )
             key = layout.frozen(cut.application, self._host)
             as_asked = [unchanged(layout.cut(cut.application), kept.revision)]
@@ -113,7 +122,7 @@ class Freezer:
             log.warning("cut not answered", application=cut.application, sequence=cut.sequence, error=str(error))
         finally:
             # Everyone who may be held, answered or not: a freeze that timed out may have happened.
-            await asyncio.shield(asyncio.ensure_future(self._release(scene, guests, guests)))
+            await asyncio.shield(asyncio.ensure_future(self._release(scene, asked, asked)))
 
     async def _still(self, scene: Scene, application: str, guests: tuple[GuestName, ...]) -> _Held:
         declared = scene.applications.get(application)
@@ -157,8 +166,20 @@ class Freezer:
         for attempt in range(THAW_TRIES):
             try:
                 await act(guest)
+                self._note(guest, well=attempt == 0)
                 return
             except GemelError as error:
                 level = log.error if attempt == THAW_TRIES - 1 else log.info
                 level("guest not released yet", guest=guest, attempt=attempt + 1, error=str(error))
                 await self._clock.sleep(THAW_PAUSE)
+        self._note(guest, well=False)
+
+    def _note(self, guest: GuestName, *, well: bool) -> None:
+        """Released at once, or only after its agent had been in trouble."""
+        if well:
+            self._unwell.pop(guest, None)
+            return
+        times = self._unwell.get(guest, (0, 0.0))[0]
+        pause = LEAVE_ALONE[min(times, len(LEAVE_ALONE) - 1)]
+        self._unwell[guest] = (times + 1, self._clock.monotonic() + pause)
+        log.warning("guest agent in trouble: not frozen for a while", guest=guest, seconds=pause)

@@ -33,6 +33,8 @@ class Timeouts:
     stop: float = 20.0
     migrate: float = 300.0
     agent: int = 2
+    thaw: int = 8
+    """A guest that may be frozen is waited for longer: giving up early would only ask again."""
 
 
 class LibvirtHypervisor:
@@ -150,10 +152,10 @@ class LibvirtHypervisor:
         return await self._result(name)
 
     async def freeze(self, name: GuestName) -> int:
-        return await self._ask_agent(name, "freeze", lambda domain: domain.fsFreeze())
+        return await self._ask_agent(name, "freeze", lambda domain: domain.fsFreeze(), self._timeouts.agent)
 
     async def thaw(self, name: GuestName) -> int:
-        return await self._ask_agent(name, "thaw", lambda domain: domain.fsThaw())
+        return await self._ask_agent(name, "thaw", lambda domain: domain.fsThaw(), self._timeouts.thaw)
 
     async def suspend(self, name: GuestName) -> None:
         def stop(connection: Any) -> None:
@@ -235,13 +237,13 @@ class LibvirtHypervisor:
         except Retryable:
             pass  # it is asked again; whether it ended is observed
 
-    async def _ask_agent(self, name: GuestName, verb: str, call: Callable[[Any], int]) -> int:
+    async def _ask_agent(self, name: GuestName, verb: str, call: Callable[[Any], int], within: int) -> int:
         def ask(connection: Any) -> int:
             domain = _required(connection, name, verb)
-            domain.agentSetResponseTimeout(self._timeouts.agent, 0)
+            domain.agentSetResponseTimeout(within, 0)
             return call(domain)
 
-        return await self._change(f"{verb} the file systems of {name}", ask, self._timeouts.agent + 1.0)
+        return await self._change(f"{verb} the file systems of {name}", ask, within + 1.0)
 
     async def _require_here(self, name: GuestName, to_host: str, error: Retryable) -> None:
         """A migration failed: unless the guest is seen running here, its end is unknown."""
