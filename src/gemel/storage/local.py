@@ -105,7 +105,7 @@ class Freezer:
         asked = tuple(guest for guest in guests if guest not in alone)
         try:
             held = await self._still(scene, cut.application, asked)
-            spared = {guest: "left alone: its guest agent did not answer lately" for guest in alone}
+            spared = dict.fromkeys(alone, "left alone: its guest agent did not answer lately")
             answer = FreezeAnswer(
                 application=cut.application,
                 host=self._host,
