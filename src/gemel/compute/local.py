@@ -148,7 +148,8 @@ class Guests:
             duty = Duty(Act.KILL, GuestState.STOPPING, "a start was under way whose end was not seen yet")
         if case.task is None and self._due(duty, case):
             self._begin(name, case, duty, assignment)
-        elif case.task is not None and duty.act is Act.KILL and domain is not None:
+        elif case.task is not None and duty.act is Act.KILL and domain is not None and case.act is not Act.MIGRATE:
+            # A migration is let end: the target may say that it runs before the source has finished handing over.
             case.task.cancel()  # what it was doing is no longer granted; the next turn kills
         await self._report(me, name, case, duty, assignment)
         if duty.state is None and domain is None and case.task is None and case.reported is None:
