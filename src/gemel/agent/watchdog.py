@@ -79,7 +79,8 @@ def _enforce(executioner: PidExecutioner, why: str) -> None:
 
 
 def main(config: Path) -> int:
-    """Until SIGTERM. Stopping it properly does not stop guests; its absence is the agent's to notice."""
+    """Until SIGTERM. Stopping it properly does not stop guests; nobody notices its absence yet
+    but systemd, which starts it again (docs/failures.md)."""
     del config  # what it needs, the lease file says; the argument is there because every process has it
     executioner, boot = PidExecutioner(), boot_identity()
     stopping: list[int] = []
